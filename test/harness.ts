@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { createServer } from 'node:net'
+import { connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
@@ -63,6 +63,7 @@ export async function startRegistry(t: TestContext, options: TestRegistryOptions
 
   let output = ''
   let child: ChildProcess | undefined
+  const collect = (chunk: Buffer) => void (output += chunk.toString())
   const isRunning = () => child !== undefined && child.exitCode === null && child.signalCode === null
   const end = async (signal: NodeJS.Signals) => {
     if (child === undefined || !isRunning()) return child?.exitCode ?? null
@@ -85,14 +86,13 @@ export async function startRegistry(t: TestContext, options: TestRegistryOptions
         stdio: ['ignore', 'pipe', 'pipe'],
       })
       child = started
-      const collect = (chunk: Buffer) => void (output += chunk.toString())
       started.stdout.on('data', collect)
       started.stderr.on('data', collect)
       await until(
         async () => {
           if (!isRunning()) throw new Error(`the registry ended with ${started.exitCode}:\n${output}`)
-          if (options.scheme === 'https') return await accepts(port)
-          return await fetch(`${url}/readyz`).then(
+          if (options.scheme === 'https') return accepts(port)
+          return fetch(`${url}/readyz`).then(
             (answer) => answer.ok,
             () => false,
           )
@@ -136,7 +136,6 @@ export async function until(
 }
 
 async function accepts(port: number): Promise<boolean> {
-  const { connect } = await import('node:net')
   const socket = connect(port, '127.0.0.1')
   try {
     await once(socket, 'connect')
