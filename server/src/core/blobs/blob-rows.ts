@@ -1,0 +1,99 @@
+import type { Digest } from '@entrepot/oci'
+import type { RepositoryId } from '#core/repositories'
+import type { Connection, Transaction } from '#platform/database'
+
+type BlobTables = {
+  /** Everything the store has, whoever it belongs to. */
+  blobs: { digest: Digest; size_bytes: number; created_at: number }
+  /** Which repository has which blob: the only thing that makes a blob readable. */
+  repository_blobs: { repository_id: RepositoryId; digest: Digest; created_at: number }
+}
+
+/** Look-ups of many digests go in pieces, for a statement takes only so many parameters. */
+const MAX_DIGESTS_PER_QUERY = 500
+
+/** The size of stored content, whichever repository has it. */
+export async function findStoredSize(connection: Connection, digest: Digest): Promise<number | undefined> {
+  const row = await connection
+    .withTables<BlobTables>()
+    .selectFrom('blobs')
+    .select('size_bytes')
+    .where('digest', '=', digest)
+    .executeTakeFirst()
+  return row?.size_bytes
+}
+
+/** The sizes, in bytes, of those of the digests that the repository has. */
+export async function findBlobSizes(
+  connection: Connection,
+  repositoryId: RepositoryId,
+  digests: readonly Digest[],
+): Promise<Map<Digest, number>> {
+  const sizes = new Map<Digest, number>()
+  for (let start = 0; start < digests.length; start += MAX_DIGESTS_PER_QUERY) {
+    const rows = await connection
+      .withTables<BlobTables>()
+      .selectFrom('repository_blobs')
+      .innerJoin('blobs', 'blobs.digest', 'repository_blobs.digest')
+      .select(['blobs.digest', 'blobs.size_bytes'])
+      .where('repository_blobs.repository_id', '=', repositoryId)
+      .where('repository_blobs.digest', 'in', digests.slice(start, start + MAX_DIGESTS_PER_QUERY))
+      .execute()
+    for (const row of rows) sizes.set(row.digest, row.size_bytes)
+  }
+  return sizes
+}
+
+/** Some of the repositories that have the blob, the oldest membership first. */
+export async function findRepositoriesWithBlob(
+  connection: Connection,
+  digest: Digest,
+  limit: number,
+): Promise<RepositoryId[]> {
+  const rows = await connection
+    .withTables<BlobTables>()
+    .selectFrom('repository_blobs')
+    .select('repository_id')
+    .where('digest', '=', digest)
+    .orderBy('created_at')
+    .limit(limit)
+    .execute()
+  return rows.map((row) => row.repository_id)
+}
+
+export async function insertBlob(transaction: Transaction, digest: Digest, sizeBytes: number): Promise<void> {
+  await transaction
+    .withTables<BlobTables>()
+    .insertInto('blobs')
+    .values({ digest, size_bytes: sizeBytes, created_at: Date.now() })
+    .onConflict((conflict) => conflict.column('digest').doNothing())
+    .execute()
+}
+
+export async function insertMembership(
+  transaction: Transaction,
+  repositoryId: RepositoryId,
+  digest: Digest,
+): Promise<void> {
+  await transaction
+    .withTables<BlobTables>()
+    .insertInto('repository_blobs')
+    .values({ repository_id: repositoryId, digest, created_at: Date.now() })
+    .onConflict((conflict) => conflict.columns(['repository_id', 'digest']).doNothing())
+    .execute()
+}
+
+/** @returns whether the repository had the blob. */
+export async function deleteMembership(
+  transaction: Transaction,
+  repositoryId: RepositoryId,
+  digest: Digest,
+): Promise<boolean> {
+  const result = await transaction
+    .withTables<BlobTables>()
+    .deleteFrom('repository_blobs')
+    .where('repository_id', '=', repositoryId)
+    .where('digest', '=', digest)
+    .executeTakeFirst()
+  return result.numDeletedRows > 0n
+}

@@ -1,0 +1,97 @@
+import { randomUUID } from 'node:crypto'
+import type { Readable } from 'node:stream'
+import { buffer } from 'node:stream/consumers'
+import { type Digest, digestAlgorithm } from '@entrepot/oci'
+import type { RepositoryId } from '#core/repositories'
+import type { Connection, Database, Transaction } from '#platform/database'
+import type { Logger } from '#platform/log'
+import {
+  deleteMembership,
+  findBlobSizes,
+  findRepositoriesWithBlob,
+  findStoredSize,
+  insertBlob,
+  insertMembership,
+} from './blob-rows.ts'
+import { digestOf } from './content-hash.ts'
+import type { BlobStore } from './store.ts'
+
+/** How many repositories are looked at for a blob that is mounted without saying from where. */
+const MAX_MOUNT_CANDIDATES = 100
+
+/** A blob that a repository has. */
+export interface BlobContent {
+  readonly sizeBytes: number
+  /** Its bytes from `start` up to and including `end`; without them, all. Undefined if the store lost it meanwhile. */
+  read(start?: number, end?: number): Promise<Readable | undefined>
+}
+
+export interface Blobs {
+  /** The blob, if the repository has it and its bytes are there in full. */
+  find(repositoryId: RepositoryId, digest: Digest): Promise<BlobContent | undefined>
+  /** The sizes of those of the digests that the repository has. */
+  sizes(connection: Connection, repositoryId: RepositoryId, digests: readonly Digest[]): Promise<Map<Digest, number>>
+  /** Some repositories that have the blob. */
+  repositoriesWith(digest: Digest): Promise<RepositoryId[]>
+  /** Gives a repository a blob that is stored already. */
+  link(transaction: Transaction, repositoryId: RepositoryId, digest: Digest): Promise<void>
+  /** Takes a blob from a repository; others keep it. Tells whether the repository had it. */
+  unlink(transaction: Transaction, repositoryId: RepositoryId, digest: Digest): Promise<boolean>
+  /** Stores small content durably, without giving it to a repository; `record` then makes it known. */
+  store(digest: Digest, bytes: Uint8Array): Promise<void>
+  /** Notes that content was stored. */
+  record(transaction: Transaction, digest: Digest, sizeBytes: number): Promise<void>
+  /** All bytes of small content, verified; undefined if the store has lost or damaged it. */
+  load(digest: Digest): Promise<Buffer | undefined>
+}
+
+export function createBlobs(dependencies: { database: Database; store: BlobStore; log: Logger }): Blobs {
+  const { database, store, log } = dependencies
+
+  const load = async (digest: Digest): Promise<Buffer | undefined> => {
+    const stream = await store.read(digest, 0, Number.MAX_SAFE_INTEGER)
+    const bytes = stream === undefined ? undefined : await buffer(stream)
+    if (bytes !== undefined && digestOf(digestAlgorithm(digest), bytes) === digest) return bytes
+    return undefined
+  }
+
+  return {
+    find: async (repositoryId, digest) => {
+      const sizes = await findBlobSizes(database.read, repositoryId, [digest])
+      const sizeBytes = sizes.get(digest)
+      if (sizeBytes === undefined) return undefined
+      const storedBytes = await store.size(digest)
+      if (storedBytes !== sizeBytes) {
+        // Absent is the honest answer: a client that has the content then pushes it again, which mends it.
+        log.error({ digest, sizeBytes, storedBytes }, 'a blob is missing or damaged in the store')
+        return undefined
+      }
+      return { sizeBytes, read: async (start = 0, end = sizeBytes - 1) => store.read(digest, start, end) }
+    },
+    sizes: findBlobSizes,
+    repositoriesWith: async (digest) => findRepositoriesWithBlob(database.read, digest, MAX_MOUNT_CANDIDATES),
+    link: insertMembership,
+    unlink: deleteMembership,
+    store: async (digest, bytes) => {
+      if ((await findStoredSize(database.read, digest)) !== undefined && (await load(digest)) !== undefined) return
+      const id = randomUUID()
+      try {
+        await store.appendUpload(id, 0, once(bytes))
+        await store.finishUpload(id, digest)
+      } catch (error) {
+        await store.removeUpload(id)
+        throw error
+      }
+    },
+    record: insertBlob,
+    load: async (digest) => {
+      const bytes = await load(digest)
+      if (bytes === undefined) log.error({ digest }, 'content is missing or damaged in the store')
+      return bytes
+    },
+  }
+}
+
+async function* once(bytes: Uint8Array): AsyncIterable<Uint8Array> {
+  yield bytes
+}

@@ -1,0 +1,11 @@
+/**
+ * Blobs: content by digest, shared by all repositories, and the uploads that become blobs.
+ * A repository has a blob because a row says so; the digest alone opens nothing.
+ * This folder knows nothing of manifests, of HTTP, or of who is asking.
+ */
+export { type BlobContent, type Blobs, createBlobs } from './blobs.ts'
+export { blobMigrations } from './migrations.ts'
+export { FilesystemStore } from './filesystem-store.ts'
+export { startUploadPurging } from './upload-purging.ts'
+export { type BlobStore } from './store.ts'
+export { type UploadChunk, type UploadProgress, Uploads } from './uploads.ts'

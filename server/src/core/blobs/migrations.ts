@@ -1,0 +1,30 @@
+import type { Migration } from '#platform/database'
+
+export const blobMigrations: readonly Migration[] = [
+  {
+    name: 'blobs',
+    up: async (transaction) => {
+      await transaction.schema
+        .createTable('blobs')
+        .addColumn('digest', 'text', (column) => column.primaryKey())
+        .addColumn('size_bytes', 'bigint', (column) => column.notNull())
+        .addColumn('created_at', 'bigint', (column) => column.notNull())
+        .execute()
+      await transaction.schema
+        .createTable('repository_blobs')
+        .addColumn('repository_id', 'integer', (column) => column.notNull().references('repositories.id'))
+        .addColumn('digest', 'text', (column) => column.notNull().references('blobs.digest'))
+        .addColumn('created_at', 'bigint', (column) => column.notNull())
+        .addPrimaryKeyConstraint('repository_blobs_key', ['repository_id', 'digest'])
+        .execute()
+      await transaction.schema.createIndex('repository_blobs_digest').on('repository_blobs').column('digest').execute()
+      await transaction.schema
+        .createTable('uploads')
+        .addColumn('id', 'text', (column) => column.primaryKey())
+        .addColumn('repository_id', 'integer', (column) => column.notNull().references('repositories.id'))
+        .addColumn('algorithm', 'text', (column) => column.notNull())
+        .addColumn('created_at', 'bigint', (column) => column.notNull())
+        .execute()
+    },
+  },
+]

@@ -1,0 +1,48 @@
+import { RegistryError } from '@entrepot/oci'
+
+/** Lets requests for the same key go one after the other. */
+export class Turns {
+  readonly #timeoutMs: number
+  /** The last in each queue; settled when its turn is over. */
+  readonly #last = new Map<string, Promise<void>>()
+
+  constructor(timeoutMs: number) {
+    this.#timeoutMs = timeoutMs
+  }
+
+  /**
+   * Runs the work when all earlier work for the key has ended.
+   * @throws RegistryError TOOMANYREQUESTS when that takes too long; the work is then not run.
+   */
+  async take<Result>(key: string, work: () => Promise<Result>): Promise<Result> {
+    const before = this.#last.get(key)
+    const over = Promise.withResolvers<void>()
+    const mine = Promise.allSettled([before, over.promise]).then(() => {})
+    this.#last.set(key, mine)
+    try {
+      if (before !== undefined) await this.#wait(before)
+      return await work()
+    } finally {
+      over.resolve()
+      void mine.then(() => {
+        if (this.#last.get(key) === mine) this.#last.delete(key)
+      })
+    }
+  }
+
+  async #wait(before: Promise<void>): Promise<void> {
+    const timeout = Promise.withResolvers<void>()
+    const timer = setTimeout(() => {
+      timeout.reject(
+        new RegistryError('TOOMANYREQUESTS', 'another request is still writing to this upload; try again', {
+          headers: { 'retry-after': '1' },
+        }),
+      )
+    }, this.#timeoutMs)
+    try {
+      await Promise.race([before, timeout.promise])
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+}

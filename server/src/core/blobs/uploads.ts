@@ -1,0 +1,210 @@
+import { randomUUID } from 'node:crypto'
+import { type Digest, type DigestAlgorithm, digestAlgorithm, RegistryError } from '@entrepot/oci'
+import { ensureRepository, findRepositoryId } from '#core/repositories'
+import type { Database } from '#platform/database'
+import { insertBlob, insertMembership } from './blob-rows.ts'
+import { ContentHash } from './content-hash.ts'
+import type { BlobStore } from './store.ts'
+import { Turns } from './turns.ts'
+import { countUploads, deleteUpload, findUpload, insertUpload, type UploadRow } from './upload-rows.ts'
+
+/** How long a request waits for another one that writes to the same upload, such as one whose client has vanished. */
+const TURN_TIMEOUT_MS = 10_000
+
+/** Where an upload stands. */
+export interface UploadProgress {
+  readonly id: string
+  readonly sizeBytes: number
+}
+
+/** Bytes that are to be appended to an upload. */
+export interface UploadChunk {
+  readonly bytes: AsyncIterable<Uint8Array>
+  /** Where the client says they begin; undefined when it does not say. */
+  readonly start: number | undefined
+  /** How many the client says there are; undefined when it does not say. */
+  readonly length: number | undefined
+}
+
+/**
+ * Uploads on their way to become blobs. Their bytes are in the store and their rows in the database, so that an upload
+ * survives a restart; here are only the digests in the making, which are made again from the bytes when missing.
+ */
+export class Uploads {
+  readonly #database: Database
+  readonly #store: BlobStore
+  readonly #maxOpen: number
+  readonly #hashes = new Map<string, ContentHash>()
+  readonly #turns = new Turns(TURN_TIMEOUT_MS)
+
+  /** @param dependencies.maxOpen how many uploads may be open at once. */
+  constructor(dependencies: { database: Database; store: BlobStore; maxOpen: number }) {
+    this.#database = dependencies.database
+    this.#store = dependencies.store
+    this.#maxOpen = dependencies.maxOpen
+  }
+
+  /** Opens an upload. @throws RegistryError TOOMANYREQUESTS when too many are open. */
+  async start(repository: string, algorithm: DigestAlgorithm): Promise<UploadProgress> {
+    const id = randomUUID()
+    await this.#database.transaction(async (transaction) => {
+      if ((await countUploads(transaction)) >= this.#maxOpen) throw tooManyUploads(this.#maxOpen)
+      const repositoryId = await ensureRepository(transaction, repository)
+      await insertUpload(transaction, { id, repositoryId, algorithm })
+    })
+    this.#remember(id, new ContentHash(algorithm))
+    return { id, sizeBytes: 0 }
+  }
+
+  /** @throws RegistryError BLOB_UPLOAD_UNKNOWN */
+  async status(repository: string, id: string): Promise<UploadProgress> {
+    await this.#requireUpload(repository, id)
+    return this.#turns.take(id, async () => ({ id, sizeBytes: await this.#store.uploadSize(id) }))
+  }
+
+  /** @throws RegistryError BLOB_UPLOAD_UNKNOWN, RANGE_INVALID, SIZE_INVALID */
+  async append(repository: string, id: string, chunk: UploadChunk): Promise<UploadProgress> {
+    return this.#turns.take(id, async () => {
+      const upload = await this.#requireUpload(repository, id)
+      const hash = await this.#hashOf(id, upload.algorithm)
+      await this.#appendTo(id, hash, chunk)
+      return { id, sizeBytes: hash.sizeBytes }
+    })
+  }
+
+  /**
+   * Appends the last bytes, if any, and makes the upload a blob of the repository.
+   * @throws RegistryError BLOB_UPLOAD_UNKNOWN, RANGE_INVALID, SIZE_INVALID, DIGEST_INVALID (which ends the upload)
+   */
+  async finish(repository: string, id: string, end: { last: UploadChunk; digest: Digest }): Promise<void> {
+    await this.#turns.take(id, async () => {
+      const upload = await this.#requireUpload(repository, id)
+      await this.#appendTo(id, await this.#hashOf(id, upload.algorithm), end.last)
+      const hash = await this.#hashOf(id, digestAlgorithm(end.digest))
+      if (hash.digest() !== end.digest) {
+        await this.#discard(id)
+        throw digestMismatch(end.digest, hash.digest())
+      }
+      await this.#commit(repository, id, { digest: end.digest, sizeBytes: hash.sizeBytes })
+      this.#hashes.delete(id)
+    })
+  }
+
+  /** Gives up an upload. @throws RegistryError BLOB_UPLOAD_UNKNOWN */
+  async cancel(repository: string, id: string): Promise<void> {
+    await this.#turns.take(id, async () => {
+      await this.#requireUpload(repository, id)
+      await this.#discard(id)
+    })
+  }
+
+  /** Receives a whole blob at once; nothing is left of it when that fails. @throws RegistryError DIGEST_INVALID */
+  async receive(repository: string, bytes: AsyncIterable<Uint8Array>, digest: Digest): Promise<void> {
+    const id = randomUUID()
+    const hash = new ContentHash(digestAlgorithm(digest))
+    try {
+      await this.#store.appendUpload(id, 0, hashing(bytes, hash, undefined))
+      if (hash.digest() !== digest) throw digestMismatch(digest, hash.digest())
+      await this.#commit(repository, id, { digest, sizeBytes: hash.sizeBytes })
+    } catch (error) {
+      await this.#store.removeUpload(id)
+      throw error
+    }
+  }
+
+  async #requireUpload(repository: string, id: string): Promise<UploadRow> {
+    const repositoryId = await findRepositoryId(this.#database.read, repository)
+    const upload = repositoryId === undefined ? undefined : await findUpload(this.#database.read, repositoryId, id)
+    if (upload !== undefined) return upload
+    throw new RegistryError(
+      'BLOB_UPLOAD_UNKNOWN',
+      'there is no such upload here: it is finished, cancelled, expired, or was never started; start another',
+      { detail: { upload: id.slice(0, 256) } },
+    )
+  }
+
+  /** The digest of all that the store has of the upload. */
+  async #hashOf(id: string, algorithm: DigestAlgorithm): Promise<ContentHash> {
+    const known = this.#hashes.get(id)
+    if (known?.algorithm === algorithm && known.sizeBytes === (await this.#store.uploadSize(id))) return known
+    const hash = new ContentHash(algorithm)
+    for await (const chunk of this.#store.readUpload(id)) hash.update(chunk)
+    this.#remember(id, hash)
+    return hash
+  }
+
+  async #appendTo(id: string, hash: ContentHash, chunk: UploadChunk): Promise<void> {
+    const offset = hash.sizeBytes
+    if (chunk.start !== undefined && chunk.start !== offset) throw outOfOrder(id, offset)
+    try {
+      await this.#store.appendUpload(id, offset, hashing(chunk.bytes, hash, chunk.length))
+      if (chunk.length !== undefined && hash.sizeBytes - offset !== chunk.length) throw wrongLength()
+    } catch (error) {
+      if (error instanceof RegistryError && error.code === 'SIZE_INVALID') await this.#store.truncateUpload(id, offset)
+      throw error
+    }
+  }
+
+  async #commit(repository: string, id: string, blob: { digest: Digest; sizeBytes: number }): Promise<void> {
+    await this.#store.finishUpload(id, blob.digest)
+    await this.#database.transaction(async (transaction) => {
+      const repositoryId = await ensureRepository(transaction, repository)
+      await insertBlob(transaction, blob.digest, blob.sizeBytes)
+      await insertMembership(transaction, repositoryId, blob.digest)
+      await deleteUpload(transaction, id)
+    })
+  }
+
+  async #discard(id: string): Promise<void> {
+    this.#hashes.delete(id)
+    await this.#database.transaction(async (transaction) => deleteUpload(transaction, id))
+    await this.#store.removeUpload(id)
+  }
+
+  #remember(id: string, hash: ContentHash): void {
+    const [oldest] = this.#hashes.keys()
+    if (oldest !== undefined && this.#hashes.size >= this.#maxOpen) this.#hashes.delete(oldest)
+    this.#hashes.set(id, hash)
+  }
+}
+
+/** Passes the chunks on and hashes them on the way, up to the length that was announced. */
+async function* hashing(
+  chunks: AsyncIterable<Uint8Array>,
+  hash: ContentHash,
+  length: number | undefined,
+): AsyncIterable<Uint8Array> {
+  const limit = hash.sizeBytes + (length ?? Number.MAX_SAFE_INTEGER)
+  for await (const chunk of chunks) {
+    if (hash.sizeBytes + chunk.byteLength > limit) throw wrongLength()
+    hash.update(chunk)
+    yield chunk
+  }
+}
+
+function outOfOrder(id: string, sizeBytes: number): RegistryError {
+  return new RegistryError('RANGE_INVALID', `the upload has ${sizeBytes} bytes; the next chunk must begin there`, {
+    detail: { upload: id, received: sizeBytes },
+  })
+}
+
+function wrongLength(): RegistryError {
+  return new RegistryError(
+    'SIZE_INVALID',
+    'the body is not as long as Content-Range and Content-Length say; send the chunk again',
+  )
+}
+
+function digestMismatch(expected: Digest, actual: Digest): RegistryError {
+  return new RegistryError('DIGEST_INVALID', `the content is ${actual}, not ${expected}; upload it again`, {
+    detail: { digest: expected, actual },
+  })
+}
+
+function tooManyUploads(maxOpen: number): RegistryError {
+  return new RegistryError(
+    'TOOMANYREQUESTS',
+    `${maxOpen} uploads are open; finish or cancel some, or raise "limits.uploads"`,
+    { headers: { 'retry-after': '30' } },
+  )
+}

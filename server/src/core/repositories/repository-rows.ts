@@ -1,0 +1,63 @@
+import type { Generated } from 'kysely'
+import type { Connection, Transaction } from '#platform/database'
+
+/** What rows refer to; names may be given anew, ids never are. */
+export type RepositoryId = number
+
+type RepositoryTables = {
+  repositories: {
+    id: Generated<RepositoryId>
+    name: string
+    created_at: number
+    /** When its first manifest or package was published; until then the repository is not listed. */
+    published_at: number | null
+  }
+}
+
+export async function findRepositoryId(connection: Connection, name: string): Promise<RepositoryId | undefined> {
+  const row = await connection
+    .withTables<RepositoryTables>()
+    .selectFrom('repositories')
+    .select('id')
+    .where('name', '=', name)
+    .executeTakeFirst()
+  return row?.id
+}
+
+/** The id of the repository of that name, which is created if there is none. */
+export async function ensureRepository(transaction: Transaction, name: string): Promise<RepositoryId> {
+  const known = await findRepositoryId(transaction, name)
+  if (known !== undefined) return known
+  const created = await transaction
+    .withTables<RepositoryTables>()
+    .insertInto('repositories')
+    .values({ name, created_at: Date.now(), published_at: null })
+    .returning('id')
+    .executeTakeFirstOrThrow()
+  return created.id
+}
+
+/** Makes the repository appear in lists. */
+export async function publishRepository(transaction: Transaction, id: RepositoryId): Promise<void> {
+  await transaction
+    .withTables<RepositoryTables>()
+    .updateTable('repositories')
+    .set({ published_at: Date.now() })
+    .where('id', '=', id)
+    .where('published_at', 'is', null)
+    .execute()
+}
+
+/** Up to `limit` names of published repositories after `after`, in the order of their bytes. */
+export async function listRepositoryNames(connection: Connection, after: string, limit: number): Promise<string[]> {
+  const rows = await connection
+    .withTables<RepositoryTables>()
+    .selectFrom('repositories')
+    .select('name')
+    .where('name', '>', after)
+    .where('published_at', 'is not', null)
+    .orderBy('name')
+    .limit(limit)
+    .execute()
+  return rows.map((row) => row.name)
+}

@@ -1,0 +1,19 @@
+import type { Kysely, Transaction as KyselyTransaction } from 'kysely'
+
+/** A place to query from; a table's owner adds its tables with `withTables`. */
+export type Connection = Kysely<object>
+
+/** A connection inside a transaction: what is done through it happens whole or not at all. */
+export type Transaction = KyselyTransaction<object>
+
+/** The metadata of one installation, whichever engine keeps it. */
+export interface Database {
+  /** For reading only; sees what was committed. */
+  readonly read: Connection
+  /**
+   * Runs the work in one transaction and commits it durably before the promise resolves.
+   * Writers take turns. Whatever the work throws undoes everything and is thrown on.
+   */
+  transaction<Result>(work: (transaction: Transaction) => Promise<Result>): Promise<Result>
+  close(): Promise<void>
+}

@@ -1,0 +1,7 @@
+/**
+ * The metadata database: connections for reading, transactions for writing, and the ordered list of migrations.
+ * It knows no tables; each table belongs to one `*-rows.ts` file elsewhere.
+ */
+export type { Connection, Database, Transaction } from './database.ts'
+export { type Migration, migrate, SchemaTooNewError } from './migrations.ts'
+export { openSqlite } from './sqlite.ts'
