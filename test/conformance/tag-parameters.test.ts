@@ -141,8 +141,10 @@ function confirmed(answer: Answer): string[] {
     .toSorted()
 }
 
+/** The tags of a repository, of which there may be none because it holds no manifest yet. */
 async function listed(client: RegistryClient, name: string): Promise<string[]> {
   const answer = await client.get(`/v2/${name}/tags/list`)
+  if (answer.status === 404) return []
   assert.equal(answer.status, 200, describe(answer))
   return strings(record(answer.json())['tags']).toSorted()
 }
