@@ -116,6 +116,10 @@ function decideMediaType(document: Readonly<Record<string, unknown>>, declared: 
   if (declared !== undefined && own !== undefined && own !== declared) {
     throw invalid('mediaType', `is "${own}", but the Content-Type header says "${declared}"; they must be the same`)
   }
+  // Without its own word, bytes could be pushed once as Docker's and once as OCI's, and one digest would be two things.
+  if (declared?.startsWith('application/vnd.docker.') && own === undefined) {
+    throw invalid('mediaType', `must be in the document and be "${declared}"`)
+  }
   const mediaType = declared ?? own ?? (Object.hasOwn(document, 'manifests') ? OCI_IMAGE_INDEX : OCI_IMAGE_MANIFEST)
   if (!isImageType(mediaType) && !isIndexType(mediaType)) {
     throw new RegistryError(

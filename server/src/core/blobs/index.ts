@@ -3,6 +3,7 @@
  * A repository has a blob because a row says so; the digest alone opens nothing.
  * This folder knows nothing of manifests, of HTTP, or of who is asking.
  */
+export { digestOf } from './content-hash.ts'
 export { type BlobContent, type Blobs, createBlobs } from './blobs.ts'
 export { blobMigrations } from './migrations.ts'
 export { FilesystemStore } from './filesystem-store.ts'

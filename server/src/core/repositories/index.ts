@@ -6,6 +6,7 @@
 export {
   ensureRepository,
   findRepositoryId,
+  findRepositoryName,
   listRepositoryNames,
   publishRepository,
   type RepositoryId,

@@ -61,3 +61,13 @@ export async function listRepositoryNames(connection: Connection, after: string,
     .execute()
   return rows.map((row) => row.name)
 }
+
+export async function findRepositoryName(connection: Connection, id: RepositoryId): Promise<string | undefined> {
+  const row = await connection
+    .withTables<RepositoryTables>()
+    .selectFrom('repositories')
+    .select('name')
+    .where('id', '=', id)
+    .executeTakeFirst()
+  return row?.name
+}

@@ -1,0 +1,41 @@
+import type { FastifyRequest, RouteOptions } from 'fastify'
+import type { Access } from '#core/access'
+import type { Uploads } from '#core/blobs'
+import type { BodyLimits } from '#platform/http'
+import type { ManifestDependencies } from './manifests.ts'
+import { type Links, repositoryOf } from './paths.ts'
+
+/** How large a client may make things. */
+export interface OciLimits extends BodyLimits {
+  readonly manifestBytes: number
+  readonly tagsPerPush: number
+  /** Entries of one page of tags or referrers. */
+  readonly pageSize: number
+  /** Entries of one page of the catalog. */
+  readonly catalogPageSize: number
+}
+
+/** What the endpoints of the registry work with. */
+export interface OciContext extends ManifestDependencies {
+  readonly access: Access
+  readonly uploads: Uploads
+  readonly links: Links
+  readonly limits: OciLimits
+}
+
+/** One endpoint; its right is declared beside its URL. */
+export type OciRoute = (context: OciContext) => RouteOptions
+
+/** The repository in the URL. @throws RegistryError NAME_INVALID */
+export function requestedRepository(request: FastifyRequest): string {
+  const name = repositoryOf(request.params)
+  if (name === undefined) throw new Error(`the route ${request.routeOptions.url} names no repository`)
+  return name
+}
+
+/** A parameter of the URL's path. */
+export function pathParameter(request: FastifyRequest, name: string): string {
+  const { params } = request
+  const value: unknown = typeof params === 'object' && params !== null ? Reflect.get(params, name) : undefined
+  return typeof value === 'string' ? value : ''
+}

@@ -1,0 +1,62 @@
+/**
+ * The OCI distribution API and Docker's registry API version 2, under `/v2/`.
+ * It may use the core and the platform; it never uses another format or a feature. Each endpoint is one file in
+ * `routes/`; what they do is in `manifests.ts`, `referrers.ts` and `repository-blobs.ts`, without HTTP.
+ */
+import type { FastifyInstance } from 'fastify'
+import type { OciContext, OciRoute } from './context.ts'
+import { deleteBlob } from './routes/delete-blob.ts'
+import { deleteManifest } from './routes/delete-manifest.ts'
+import { deleteUpload } from './routes/delete-upload.ts'
+import { getBase } from './routes/get-base.ts'
+import { getBlob } from './routes/get-blob.ts'
+import { getExtensions, getRepositoryExtensions } from './routes/get-extensions.ts'
+import { getManifest } from './routes/get-manifest.ts'
+import { getReferrers } from './routes/get-referrers.ts'
+import { getUpload } from './routes/get-upload.ts'
+import { listRepositories } from './routes/list-repositories.ts'
+import { listTags } from './routes/list-tags.ts'
+import { patchUpload } from './routes/patch-upload.ts'
+import { putManifest } from './routes/put-manifest.ts'
+import { putUpload } from './routes/put-upload.ts'
+import { startUpload } from './routes/start-upload.ts'
+
+export type { OciContext } from './context.ts'
+export { type ManifestPolicy } from './manifest-checks.ts'
+export { ociMigrations } from './migrations.ts'
+export { createLinks, foldRepositoryName, repositoryOf } from './paths.ts'
+
+const ROUTES: readonly OciRoute[] = [
+  getBase,
+  getExtensions,
+  getRepositoryExtensions,
+  listRepositories,
+  listTags,
+  getReferrers,
+  getManifest,
+  putManifest,
+  deleteManifest,
+  getBlob,
+  deleteBlob,
+  startUpload,
+  getUpload,
+  patchUpload,
+  putUpload,
+  deleteUpload,
+]
+
+/**
+ * Adds the endpoints to the server.
+ * @param prefix what stands before `/v2/`: empty, or a path without a slash at the end.
+ */
+export function registerOci(app: FastifyInstance, prefix: string, context: OciContext): void {
+  app.register(
+    async (registry) => {
+      registry.addHook('onRequest', async (_request, reply) => {
+        reply.header('docker-distribution-api-version', 'registry/2.0')
+      })
+      for (const route of ROUTES) registry.route(route(context))
+    },
+    { prefix },
+  )
+}

@@ -1,0 +1,184 @@
+import { type Digest, isDigest } from '@entrepot/oci'
+import type { RepositoryId } from '#core/repositories'
+import type { Connection, Transaction } from '#platform/database'
+
+type ManifestTables = {
+  manifests: {
+    repository_id: RepositoryId
+    digest: Digest
+    size_bytes: number
+    media_type: string
+    /** What the referrers list says. */
+    artifact_type: string | null
+    /** The digest of the manifest this one is attached to, whether or not that exists. */
+    subject: string | null
+    /** JSON; kept only where there is a subject, for the referrers list. */
+    annotations: string | null
+    /** 0 for an image, one more than its deepest child for an index. */
+    nesting: number
+    created_at: number
+  }
+  /** What a manifest needs in its repository: config and layers, or other manifests. */
+  manifest_children: { repository_id: RepositoryId; parent: Digest; child: Digest }
+}
+
+export interface ManifestRow {
+  readonly digest: Digest
+  readonly sizeBytes: number
+  readonly mediaType: string
+  readonly artifactType: string | undefined
+  readonly subject: string | undefined
+  readonly annotations: string | undefined
+  readonly nesting: number
+}
+
+const MAX_DIGESTS_PER_QUERY = 500
+const MAX_CHILDREN_PER_INSERT = 200
+
+const tables = (connection: Connection) => connection.withTables<ManifestTables>()
+
+const COLUMNS = ['digest', 'size_bytes', 'media_type', 'artifact_type', 'subject', 'annotations', 'nesting'] as const
+
+type SelectedRow = Pick<ManifestTables['manifests'], (typeof COLUMNS)[number]>
+
+const toManifestRow = (row: SelectedRow): ManifestRow => ({
+  digest: row.digest,
+  sizeBytes: row.size_bytes,
+  mediaType: row.media_type,
+  artifactType: row.artifact_type ?? undefined,
+  subject: row.subject ?? undefined,
+  annotations: row.annotations ?? undefined,
+  nesting: row.nesting,
+})
+
+export async function findManifest(
+  connection: Connection,
+  repositoryId: RepositoryId,
+  digest: Digest,
+): Promise<ManifestRow | undefined> {
+  const row = await tables(connection)
+    .selectFrom('manifests')
+    .select(COLUMNS)
+    .where('repository_id', '=', repositoryId)
+    .where('digest', '=', digest)
+    .executeTakeFirst()
+  return row === undefined ? undefined : toManifestRow(row)
+}
+
+/** Those of the digests that are manifests of the repository. */
+export async function findManifests(
+  connection: Connection,
+  repositoryId: RepositoryId,
+  digests: readonly Digest[],
+): Promise<Map<Digest, ManifestRow>> {
+  const found = new Map<Digest, ManifestRow>()
+  for (let start = 0; start < digests.length; start += MAX_DIGESTS_PER_QUERY) {
+    const rows = await tables(connection)
+      .selectFrom('manifests')
+      .select(COLUMNS)
+      .where('repository_id', '=', repositoryId)
+      .where('digest', 'in', digests.slice(start, start + MAX_DIGESTS_PER_QUERY))
+      .execute()
+    for (const row of rows) found.set(row.digest, toManifestRow(row))
+  }
+  return found
+}
+
+/** Stores a manifest and what it needs; nothing changes if the repository has it already. */
+export async function insertManifest(
+  transaction: Transaction,
+  repositoryId: RepositoryId,
+  manifest: ManifestRow,
+  children: readonly Digest[],
+): Promise<void> {
+  const inserted = await tables(transaction)
+    .insertInto('manifests')
+    .values({
+      repository_id: repositoryId,
+      digest: manifest.digest,
+      size_bytes: manifest.sizeBytes,
+      media_type: manifest.mediaType,
+      artifact_type: manifest.artifactType ?? null,
+      subject: manifest.subject ?? null,
+      annotations: manifest.annotations ?? null,
+      nesting: manifest.nesting,
+      created_at: Date.now(),
+    })
+    .onConflict((conflict) => conflict.columns(['repository_id', 'digest']).doNothing())
+    .executeTakeFirst()
+  if (inserted.numInsertedOrUpdatedRows === 0n) return
+  const rows = [...new Set(children)].map((child) => ({ repository_id: repositoryId, parent: manifest.digest, child }))
+  for (let start = 0; start < rows.length; start += MAX_CHILDREN_PER_INSERT) {
+    await tables(transaction)
+      .insertInto('manifest_children')
+      .values(rows.slice(start, start + MAX_CHILDREN_PER_INSERT))
+      .execute()
+  }
+}
+
+/** Removes a manifest with its tags. @returns whether there was one. */
+export async function deleteManifestRow(
+  transaction: Transaction,
+  repositoryId: RepositoryId,
+  digest: Digest,
+): Promise<boolean> {
+  const result = await tables(transaction)
+    .deleteFrom('manifests')
+    .where('repository_id', '=', repositoryId)
+    .where('digest', '=', digest)
+    .executeTakeFirst()
+  return result.numDeletedRows > 0n
+}
+
+/** A manifest of the repository that needs this blob or manifest, if there is one. */
+export async function findParent(
+  connection: Connection,
+  repositoryId: RepositoryId,
+  child: Digest,
+): Promise<Digest | undefined> {
+  const row = await tables(connection)
+    .selectFrom('manifest_children')
+    .select('parent')
+    .where('repository_id', '=', repositoryId)
+    .where('child', '=', child)
+    .limit(1)
+    .executeTakeFirst()
+  return row?.parent
+}
+
+/** Manifests whose subject is this digest, after `after`, in the order of their digests. */
+export async function findReferrers(
+  connection: Connection,
+  repositoryId: RepositoryId,
+  query: { subject: Digest; artifactTypes: readonly string[]; after: Digest | undefined; limit: number },
+): Promise<ManifestRow[]> {
+  let select = tables(connection)
+    .selectFrom('manifests')
+    .select(COLUMNS)
+    .where('repository_id', '=', repositoryId)
+    .where('subject', '=', query.subject)
+    .orderBy('digest')
+    .limit(query.limit)
+  if (query.after !== undefined) select = select.where('digest', '>', query.after)
+  if (query.artifactTypes.length > 0) select = select.where('artifact_type', 'in', query.artifactTypes)
+  return (await select.execute()).map(toManifestRow)
+}
+
+/** A digest of a supported algorithm that begins so and that some manifest of the repository has as its subject. */
+export async function findSubject(
+  connection: Connection,
+  repositoryId: RepositoryId,
+  prefix: string,
+): Promise<Digest | undefined> {
+  const row = await tables(connection)
+    .selectFrom('manifests')
+    .select('subject')
+    .where('repository_id', '=', repositoryId)
+    .where('subject', '>=', prefix)
+    // The digits of a digest all sort before "g".
+    .where('subject', '<', `${prefix}g`)
+    .orderBy('subject')
+    .limit(1)
+    .executeTakeFirst()
+  return row?.subject !== null && row?.subject !== undefined && isDigest(row.subject) ? row.subject : undefined
+}

@@ -1,0 +1,213 @@
+import {
+  type Acceptance,
+  type Digest,
+  digestAlgorithm,
+  isDigest,
+  isIndexType,
+  type Manifest,
+  parseManifest,
+  type Reference,
+  RegistryError,
+} from '@entrepot/oci'
+import { type Blobs, digestOf } from '#core/blobs'
+import { ensureRepository, findRepositoryId, publishRepository, type RepositoryId } from '#core/repositories'
+import type { Connection, Database } from '#platform/database'
+import { type CheckedChildren, checkChildren, checkUrls, type ManifestPolicy } from './manifest-checks.ts'
+import { deleteManifestRow, findManifest, findParent, insertManifest, type ManifestRow } from './manifest-rows.ts'
+import { referrersIndexForTag } from './referrers.ts'
+import { deleteTagRow, findTag, putTags } from './tag-rows.ts'
+
+/** What clients that know no index get of one, as from Docker's registry. */
+const DEFAULT_PLATFORM = { os: 'linux', architecture: 'amd64' }
+
+export interface ManifestDependencies {
+  readonly database: Database
+  readonly blobs: Blobs
+  readonly policy: ManifestPolicy
+}
+
+export interface ManifestPush {
+  readonly repository: string
+  readonly reference: Reference
+  /** Tags besides the reference, which is then a digest. */
+  readonly tags: readonly string[]
+  readonly contentType: string | undefined
+  readonly bytes: Buffer
+  /** Refuses the push, by throwing, for what the tag stands for now; from `If-Match` and `If-None-Match`. */
+  readonly checkCurrent: (current: Digest | undefined) => void
+}
+
+export interface PushedManifest {
+  readonly digest: Digest
+  readonly subject: string | undefined
+}
+
+/** A manifest as it is served: the bytes are exactly those that were pushed. */
+export interface ServedManifest {
+  readonly digest: Digest
+  readonly mediaType: string
+  readonly bytes: Buffer
+}
+
+/**
+ * Stores a manifest and lets its tags stand for it, all or nothing.
+ * @throws RegistryError MANIFEST_INVALID, MANIFEST_BLOB_UNKNOWN, DIGEST_INVALID, PRECONDITION_FAILED
+ */
+export async function pushManifest(dependencies: ManifestDependencies, push: ManifestPush): Promise<PushedManifest> {
+  const { database, blobs, policy } = dependencies
+  const digest = verifyDigest(push)
+  const manifest = parseManifest(push.bytes, push.contentType)
+  checkUrls(manifest, policy)
+  const tags = 'tag' in push.reference ? [push.reference.tag, ...push.tags] : push.tags
+  // Before anything is written, so that a refused manifest leaves no trace; once more below, where nothing can change.
+  const repositoryId = await findRepositoryId(database.read, push.repository)
+  await checkChildren({ connection: database.read, blobs, repositoryId }, manifest, policy)
+  await checkCurrentTag(database.read, repositoryId, push)
+
+  await blobs.store(digest, push.bytes)
+  await database.transaction(async (transaction) => {
+    const repositoryId = await ensureRepository(transaction, push.repository)
+    const children = await checkChildren({ connection: transaction, blobs, repositoryId }, manifest, policy)
+    await checkCurrentTag(transaction, repositoryId, push)
+    await blobs.record(transaction, digest, push.bytes.byteLength)
+    const row = toRow(digest, push.bytes.byteLength, manifest, children)
+    await insertManifest(transaction, repositoryId, row, children.digests)
+    await putTags(transaction, repositoryId, tags, digest)
+    await publishRepository(transaction, repositoryId)
+  })
+  return { digest, subject: manifest.subject }
+}
+
+/**
+ * Finds what a reference stands for. By digest it is served as it is; by tag, a client that knows no index gets the
+ * image for linux/amd64 out of one.
+ * @throws RegistryError NAME_UNKNOWN, MANIFEST_UNKNOWN
+ */
+export async function getManifest(
+  dependencies: ManifestDependencies,
+  query: { repository: string; reference: Reference; acceptance: Acceptance },
+): Promise<ServedManifest> {
+  const { database } = dependencies
+  const repositoryId = await requireRepository(database.read, query.repository)
+  if ('digest' in query.reference) return serve(dependencies, repositoryId, query.reference.digest)
+  const { tag } = query.reference
+  const digest = await findTag(database.read, repositoryId, tag)
+  if (digest === undefined) {
+    const referrers = await referrersIndexForTag(database.read, repositoryId, tag)
+    if (referrers !== undefined) return referrers
+    throw manifestUnknown(`the repository has no tag "${tag}"`, { tag })
+  }
+  const found = await serve(dependencies, repositoryId, digest)
+  if (query.acceptance.accepts(found.mediaType)) return found
+  if (!isIndexType(found.mediaType)) throw notAccepted(found.mediaType)
+  const child = defaultPlatformDigest(found)
+  if (child === undefined) throw notAccepted(found.mediaType)
+  const image = await serve(dependencies, repositoryId, child)
+  if (!query.acceptance.accepts(image.mediaType)) throw notAccepted(image.mediaType)
+  return image
+}
+
+/**
+ * Removes a tag, or a manifest with all its tags.
+ * @throws RegistryError NAME_UNKNOWN, MANIFEST_UNKNOWN, UNSUPPORTED when an index needs the manifest
+ */
+export async function deleteManifest(
+  dependencies: ManifestDependencies,
+  repository: string,
+  reference: Reference,
+): Promise<void> {
+  await dependencies.database.transaction(async (transaction) => {
+    const repositoryId = await requireRepository(transaction, repository)
+    if ('tag' in reference) {
+      if (await deleteTagRow(transaction, repositoryId, reference.tag)) return
+      throw manifestUnknown(`the repository has no tag "${reference.tag}"`, { tag: reference.tag })
+    }
+    const { digest } = reference
+    const parent = await findParent(transaction, repositoryId, digest)
+    if (parent !== undefined) throw inUse(`the index ${parent} needs this manifest; delete that first`, parent)
+    if (await deleteManifestRow(transaction, repositoryId, digest)) return
+    throw manifestUnknown(`the repository has no manifest ${digest}`, { digest })
+  })
+}
+
+/** The id of a repository that must exist. @throws RegistryError NAME_UNKNOWN */
+export async function requireRepository(connection: Connection, name: string): Promise<RepositoryId> {
+  const id = await findRepositoryId(connection, name)
+  if (id !== undefined) return id
+  throw new RegistryError('NAME_UNKNOWN', `there is no repository "${name}"`, { detail: { name } })
+}
+
+/** What is needed by something else stays until that is gone. */
+export function inUse(message: string, parent: Digest): RegistryError {
+  return new RegistryError('UNSUPPORTED', message, { detail: { neededBy: parent } })
+}
+
+function verifyDigest(push: ManifestPush): Digest {
+  if ('tag' in push.reference) return digestOf('sha256', push.bytes)
+  const { digest } = push.reference
+  const actual = digestOf(digestAlgorithm(digest), push.bytes)
+  if (actual === digest) return digest
+  throw new RegistryError('DIGEST_INVALID', `the manifest's digest is ${actual}, not ${digest}`, {
+    detail: { digest, actual },
+  })
+}
+
+async function checkCurrentTag(
+  connection: Connection,
+  repositoryId: RepositoryId | undefined,
+  push: ManifestPush,
+): Promise<void> {
+  if (repositoryId === undefined) {
+    push.checkCurrent(undefined)
+  } else if ('tag' in push.reference) {
+    push.checkCurrent(await findTag(connection, repositoryId, push.reference.tag))
+  } else {
+    push.checkCurrent((await findManifest(connection, repositoryId, push.reference.digest))?.digest)
+  }
+}
+
+function toRow(digest: Digest, sizeBytes: number, manifest: Manifest, children: CheckedChildren): ManifestRow {
+  const annotations = manifest.subject === undefined ? undefined : manifest.annotations
+  return {
+    digest,
+    sizeBytes,
+    mediaType: manifest.mediaType,
+    artifactType: manifest.artifactType,
+    subject: manifest.subject,
+    annotations: annotations === undefined ? undefined : JSON.stringify(annotations),
+    nesting: children.nesting,
+  }
+}
+
+async function serve(
+  dependencies: ManifestDependencies,
+  repositoryId: RepositoryId,
+  digest: Digest,
+): Promise<ServedManifest> {
+  const row = await findManifest(dependencies.database.read, repositoryId, digest)
+  // Bytes that the store lost are unknown too: whoever has them can then push them again.
+  const bytes = row === undefined ? undefined : await dependencies.blobs.load(digest)
+  if (row === undefined || bytes === undefined) {
+    throw manifestUnknown(`the repository has no manifest ${digest}`, { digest })
+  }
+  return { digest, mediaType: row.mediaType, bytes }
+}
+
+function defaultPlatformDigest(index: ServedManifest): Digest | undefined {
+  const manifest = parseManifest(index.bytes, index.mediaType)
+  if (manifest.kind !== 'index') return undefined
+  const match = manifest.manifests.find(
+    ({ platform }) => platform?.os === DEFAULT_PLATFORM.os && platform.architecture === DEFAULT_PLATFORM.architecture,
+  )
+  return match !== undefined && isDigest(match.digest) ? match.digest : undefined
+}
+
+function notAccepted(mediaType: string): RegistryError {
+  return manifestUnknown(`the manifest is of the type ${mediaType}, which the Accept header does not list`, {
+    mediaType,
+  })
+}
+
+function manifestUnknown(message: string, detail: unknown): RegistryError {
+  return new RegistryError('MANIFEST_UNKNOWN', message, { detail })
+}

@@ -1,0 +1,68 @@
+import { type Digest, isTag, OCI_IMAGE_INDEX, referrersTag } from '@entrepot/oci'
+import { digestOf } from '#core/blobs'
+import type { RepositoryId } from '#core/repositories'
+import type { Connection } from '#platform/database'
+import { findReferrers, findSubject, type ManifestRow } from './manifest-rows.ts'
+
+/** A page is an index like any other, and no larger: clients refuse manifests of more than 4 MiB. */
+const MAX_PAGE_BYTES = 4 * 1024 * 1024
+
+/** One page of the referrers of a manifest. */
+export interface ReferrersPage {
+  /** An image index (distribution-spec, "Listing Referrers"). */
+  readonly json: string
+  /** The digest after which the next page begins; undefined on the last. */
+  readonly next: Digest | undefined
+}
+
+/** Lists, in the order of digests, the manifests whose subject is this digest, which itself need not exist. */
+export async function listReferrers(
+  connection: Connection,
+  repositoryId: RepositoryId | undefined,
+  query: { subject: Digest; artifactTypes: readonly string[]; after: Digest | undefined; limit: number },
+): Promise<ReferrersPage> {
+  const rows =
+    repositoryId === undefined
+      ? []
+      : await findReferrers(connection, repositoryId, { ...query, limit: query.limit + 1 })
+  const descriptors: string[] = []
+  let sizeBytes = 0
+  for (const row of rows.slice(0, query.limit)) {
+    const descriptor = JSON.stringify(toDescriptor(row))
+    sizeBytes += Buffer.byteLength(descriptor)
+    if (descriptors.length > 0 && sizeBytes > MAX_PAGE_BYTES) break
+    descriptors.push(descriptor)
+  }
+  const json = `{"schemaVersion":2,"mediaType":"${OCI_IMAGE_INDEX}","manifests":[${descriptors.join(',')}]}`
+  return { json, next: descriptors.length < rows.length ? rows[descriptors.length - 1]?.digest : undefined }
+}
+
+/**
+ * The referrers of a manifest as an index under a tag, for clients that know only the referrers tag schema
+ * (distribution-spec, "Referrers Tag Schema"). An index that a client pushed under the tag takes precedence.
+ * @returns undefined when the tag is not of that form or nothing refers to such a manifest.
+ */
+export async function referrersIndexForTag(
+  connection: Connection,
+  repositoryId: RepositoryId,
+  tag: string,
+): Promise<{ digest: Digest; mediaType: string; bytes: Buffer } | undefined> {
+  const dash = tag.indexOf('-')
+  const prefix = `${tag.slice(0, dash)}:${tag.slice(dash + 1)}`
+  if (!isTag(tag) || !/^sha(?:256|512):[0-9a-f]{64}$/.test(prefix)) return undefined
+  const subject = await findSubject(connection, repositoryId, prefix)
+  if (subject === undefined || referrersTag(subject) !== tag) return undefined
+  const page = await listReferrers(connection, repositoryId, { subject, artifactTypes: [], after: undefined, limit: 10_000 })
+  const bytes = Buffer.from(page.json)
+  return { digest: digestOf('sha256', bytes), mediaType: OCI_IMAGE_INDEX, bytes }
+}
+
+function toDescriptor(row: ManifestRow): Record<string, unknown> {
+  return {
+    mediaType: row.mediaType,
+    digest: row.digest,
+    size: row.sizeBytes,
+    ...(row.artifactType === undefined ? {} : { artifactType: row.artifactType }),
+    ...(row.annotations === undefined ? {} : { annotations: JSON.parse(row.annotations) }),
+  }
+}

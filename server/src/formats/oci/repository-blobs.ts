@@ -1,0 +1,74 @@
+import { type Digest, RegistryError } from '@entrepot/oci'
+import type { BlobContent, Blobs } from '#core/blobs'
+import { ensureRepository, findRepositoryId, findRepositoryName } from '#core/repositories'
+import type { Database } from '#platform/database'
+import { findParent } from './manifest-rows.ts'
+import { inUse, requireRepository } from './manifests.ts'
+
+interface BlobDependencies {
+  readonly database: Database
+  readonly blobs: Blobs
+}
+
+/**
+ * Finds a blob of a repository.
+ * @throws RegistryError NAME_UNKNOWN, BLOB_UNKNOWN
+ */
+export async function findBlob(
+  dependencies: BlobDependencies,
+  repository: string,
+  digest: Digest,
+): Promise<BlobContent> {
+  const repositoryId = await requireRepository(dependencies.database.read, repository)
+  const blob = await dependencies.blobs.find(repositoryId, digest)
+  if (blob === undefined) throw blobUnknown(repository, digest)
+  return blob
+}
+
+/**
+ * Gives a repository a blob of another one, without moving bytes (distribution-spec, "Mounting a blob").
+ * @param mount.from the other repository; undefined looks in all of them.
+ * @param mount.mayPull whether the caller may read from a repository: a digest alone is no right to its content.
+ * @returns whether it was found; if not, nothing has changed.
+ */
+export async function mountBlob(
+  dependencies: BlobDependencies,
+  repository: string,
+  mount: { digest: Digest; from: string | undefined; mayPull: (repository: string) => boolean },
+): Promise<boolean> {
+  const { database, blobs } = dependencies
+  const sources =
+    mount.from === undefined
+      ? await blobs.repositoriesWith(mount.digest)
+      : [await findRepositoryId(database.read, mount.from)]
+  for (const source of sources) {
+    if (source === undefined) continue
+    const name = mount.from ?? (await findRepositoryName(database.read, source))
+    if (name === undefined || !mount.mayPull(name)) continue
+    if ((await blobs.find(source, mount.digest)) === undefined) continue
+    await database.transaction(async (transaction) => {
+      await blobs.link(transaction, await ensureRepository(transaction, repository), mount.digest)
+    })
+    return true
+  }
+  return false
+}
+
+/**
+ * Takes a blob from a repository; other repositories keep it.
+ * @throws RegistryError NAME_UNKNOWN, BLOB_UNKNOWN, UNSUPPORTED when a manifest needs it
+ */
+export async function deleteBlob(dependencies: BlobDependencies, repository: string, digest: Digest): Promise<void> {
+  await dependencies.database.transaction(async (transaction) => {
+    const repositoryId = await requireRepository(transaction, repository)
+    const parent = await findParent(transaction, repositoryId, digest)
+    if (parent !== undefined) throw inUse(`the manifest ${parent} needs this blob; delete that first`, parent)
+    if (!(await dependencies.blobs.unlink(transaction, repositoryId, digest))) throw blobUnknown(repository, digest)
+  })
+}
+
+function blobUnknown(repository: string, digest: Digest): RegistryError {
+  return new RegistryError('BLOB_UNKNOWN', `the repository "${repository}" has no blob ${digest}`, {
+    detail: { digest },
+  })
+}

@@ -1,0 +1,76 @@
+import type { Digest } from '@entrepot/oci'
+import type { RepositoryId } from '#core/repositories'
+import type { Connection, Transaction } from '#platform/database'
+
+type TagTables = {
+  tags: { repository_id: RepositoryId; name: string; digest: Digest; updated_at: number }
+}
+
+/** The digest that a tag stands for now. */
+export async function findTag(
+  connection: Connection,
+  repositoryId: RepositoryId,
+  name: string,
+): Promise<Digest | undefined> {
+  const row = await connection
+    .withTables<TagTables>()
+    .selectFrom('tags')
+    .select('digest')
+    .where('repository_id', '=', repositoryId)
+    .where('name', '=', name)
+    .executeTakeFirst()
+  return row?.digest
+}
+
+/** Lets tags stand for a manifest, whatever they stood for before. */
+export async function putTags(
+  transaction: Transaction,
+  repositoryId: RepositoryId,
+  names: readonly string[],
+  digest: Digest,
+): Promise<void> {
+  if (names.length === 0) return
+  const updatedAt = Date.now()
+  await transaction
+    .withTables<TagTables>()
+    .insertInto('tags')
+    .values(names.map((name) => ({ repository_id: repositoryId, name, digest, updated_at: updatedAt })))
+    .onConflict((conflict) =>
+      conflict.columns(['repository_id', 'name']).doUpdateSet({ digest, updated_at: updatedAt }),
+    )
+    .execute()
+}
+
+/** @returns whether there was such a tag. */
+export async function deleteTagRow(
+  transaction: Transaction,
+  repositoryId: RepositoryId,
+  name: string,
+): Promise<boolean> {
+  const result = await transaction
+    .withTables<TagTables>()
+    .deleteFrom('tags')
+    .where('repository_id', '=', repositoryId)
+    .where('name', '=', name)
+    .executeTakeFirst()
+  return result.numDeletedRows > 0n
+}
+
+/** Up to `limit` tags after `after`, in the order of their bytes. */
+export async function listTagNames(
+  connection: Connection,
+  repositoryId: RepositoryId,
+  after: string,
+  limit: number,
+): Promise<string[]> {
+  const rows = await connection
+    .withTables<TagTables>()
+    .selectFrom('tags')
+    .select('name')
+    .where('repository_id', '=', repositoryId)
+    .where('name', '>', after)
+    .orderBy('name')
+    .limit(limit)
+    .execute()
+  return rows.map((row) => row.name)
+}

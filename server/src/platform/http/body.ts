@@ -1,0 +1,74 @@
+import { RegistryError } from '@entrepot/oci'
+import type { FastifyRequest } from 'fastify'
+
+export interface BodyLimits {
+  /** How long a client may send nothing in the middle of a body, in milliseconds. */
+  readonly idleTimeoutMs: number
+}
+
+/** The connection ended before the whole body came; there is nobody left to answer. */
+export class BodyInterruptedError extends Error {
+  constructor(reason: string, options?: ErrorOptions) {
+    super(reason, options)
+    this.name = 'BodyInterruptedError'
+  }
+}
+
+/**
+ * The request's body, chunk by chunk, as fast as it is asked for.
+ * @throws BodyInterruptedError when the client goes away or stays silent for too long.
+ */
+export async function* readBody(request: FastifyRequest, limits: BodyLimits): AsyncIterable<Uint8Array> {
+  const source = request.raw
+  // Only waiting for the client counts as idle, not the time that the disk takes.
+  let idle: NodeJS.Timeout | undefined
+  const watch = () => {
+    idle = setTimeout(
+      () => source.destroy(new BodyInterruptedError(`the client sent nothing for ${limits.idleTimeoutMs} ms`)),
+      limits.idleTimeoutMs,
+    )
+  }
+  try {
+    watch()
+    for await (const chunk of source) {
+      clearTimeout(idle)
+      if (chunk instanceof Uint8Array) yield chunk
+      watch()
+    }
+  } catch (error) {
+    if (error instanceof BodyInterruptedError || !isAborted(error)) throw error
+    throw new BodyInterruptedError('the client went away', { cause: error })
+  } finally {
+    clearTimeout(idle)
+  }
+  if (!request.raw.complete) throw new BodyInterruptedError('the client went away')
+}
+
+/**
+ * The whole of a body that may have up to `maxBytes` bytes.
+ * @throws RegistryError SIZE_INVALID with status 413 as soon as it is known to have more.
+ * @throws BodyInterruptedError
+ */
+export async function readWholeBody(request: FastifyRequest, maxBytes: number, limits: BodyLimits): Promise<Buffer> {
+  if (Number(request.headers['content-length'] ?? 0) > maxBytes) throw tooLarge(maxBytes)
+  const chunks: Uint8Array[] = []
+  let sizeBytes = 0
+  for await (const chunk of readBody(request, limits)) {
+    sizeBytes += chunk.byteLength
+    if (sizeBytes > maxBytes) throw tooLarge(maxBytes)
+    chunks.push(chunk)
+  }
+  return Buffer.concat(chunks)
+}
+
+function tooLarge(maxBytes: number): RegistryError {
+  return new RegistryError('SIZE_INVALID', `the body is larger than the ${maxBytes} bytes that are allowed here`, {
+    status: 413,
+    detail: { limit: maxBytes },
+  })
+}
+
+function isAborted(error: unknown): boolean {
+  if (!(error instanceof Error) || !('code' in error)) return false
+  return ['ECONNRESET', 'ERR_STREAM_PREMATURE_CLOSE', 'EPIPE', 'ECONNABORTED'].includes(String(error.code))
+}

@@ -1,0 +1,91 @@
+import type { Socket } from 'node:net'
+import { RegistryError } from '@entrepot/oci'
+import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
+import { BodyInterruptedError } from './body.ts'
+
+/** How long a client that was refused may go on sending its body, so that it gets to read the answer. */
+const LINGER_MS = 10_000
+
+/** The kernel's words for a full disk. */
+const FULL_CODES = new Set(['ENOSPC', 'EDQUOT'])
+/** SQLite's result code for a full disk (sqlite.org/rescode.html). */
+const SQLITE_FULL = 13
+
+/** The body that every error is answered with (distribution-spec, "Error Codes"). */
+export function errorBody(error: RegistryError): string {
+  const detail = error.detail === undefined ? {} : { detail: error.detail }
+  return JSON.stringify({ errors: [{ code: error.code, message: error.message, ...detail }] })
+}
+
+/** Turns whatever was thrown into an answer: the only place where an error becomes HTTP. */
+export function answerError(error: unknown, request: FastifyRequest, reply: FastifyReply): void {
+  if (error instanceof BodyInterruptedError) {
+    request.log.info({ reason: error.message }, 'a request was interrupted')
+    request.raw.destroy()
+    return
+  }
+  const known = toRegistryError(error)
+  if (known.status >= 500) request.log.error({ err: error }, 'a request failed')
+  if (!request.raw.complete) endRest(request)
+  if (reply.sent) return
+  void reply
+    .code(known.status)
+    .headers(known.headers)
+    .header('content-type', 'application/json; charset=utf-8')
+    .header('cache-control', 'no-store')
+    .send(errorBody(known))
+}
+
+/** Answers a connection whose bytes are no HTTP request, or do not become one in time. */
+export function answerClientError(error: Error & { code?: string }, socket: Socket): void {
+  if (!socket.writable || error.code === 'ECONNRESET') {
+    socket.destroy()
+    return
+  }
+  const [status, problem] =
+    error.code === 'HPE_HEADER_OVERFLOW'
+      ? ['431 Request Header Fields Too Large', 'the request line and headers are too large']
+      : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
+        ? ['408 Request Timeout', 'the request headers did not arrive in time']
+        : ['400 Bad Request', 'this is not a valid HTTP request']
+  const body = errorBody(new RegistryError('UNSUPPORTED', problem))
+  socket.end(
+    `HTTP/1.1 ${status}\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: ${Buffer.byteLength(body)}\r\n` +
+      `Connection: close\r\n\r\n${body}`,
+  )
+}
+
+function toRegistryError(error: unknown): RegistryError {
+  if (error instanceof RegistryError) return error
+  if (isStorageFull(error)) {
+    return new RegistryError('UNAVAILABLE', 'the storage is full; nothing was stored', {
+      status: 507,
+      headers: { 'retry-after': '60' },
+      cause: error,
+    })
+  }
+  if (isFastifyError(error) && error.statusCode !== undefined && error.statusCode < 500) {
+    return new RegistryError('UNSUPPORTED', error.message, { status: error.statusCode, cause: error })
+  }
+  return new RegistryError('UNKNOWN', 'the server failed; its log has the reason under the request id', {
+    cause: error,
+  })
+}
+
+function isStorageFull(error: unknown): boolean {
+  if (!(error instanceof Error)) return false
+  if ('errcode' in error && error.errcode === SQLITE_FULL) return true
+  return 'code' in error && FULL_CODES.has(String(error.code))
+}
+
+function isFastifyError(error: unknown): error is FastifyError {
+  return error instanceof Error && 'code' in error && String(error.code).startsWith('FST_')
+}
+
+/** Lets the rest of a body that nobody wants pass for a moment, then ends the connection. */
+function endRest(request: FastifyRequest): void {
+  request.raw.on('error', () => {})
+  request.raw.resume()
+  const timer = setTimeout(() => request.raw.destroy(), LINGER_MS)
+  request.raw.once('close', () => clearTimeout(timer))
+}
