@@ -4,34 +4,52 @@
  */
 import { RegistryError } from '@entrepot/oci'
 
-/** What a caller can ask for; `public` routes, such as health, tell nobody anything and are open to all. */
+/** What a caller can ask for. Routes declared `public`, such as health, tell nobody anything and never ask. */
 export type Action = 'pull' | 'push' | 'delete' | 'catalog' | 'metrics'
 
 export interface Access {
   /**
    * @param repository the repository's name, where the action is on one.
-   * @throws RegistryError DENIED
+   * @throws RegistryError DENIED, or UNSUPPORTED for what nobody may do because it is switched off
    */
   decide(action: Action, repository?: string): void
   /** The same question where a refusal is no error: what may not be read is treated as absent. */
   allows(action: Action, repository?: string): boolean
 }
 
-/** Access for callers without credentials. */
-export function createAccess(anonymousActions: readonly Action[]): Access {
-  const granted = new Set(anonymousActions)
+export interface AccessOptions {
+  /** What callers without credentials may do. */
+  readonly anonymousActions: readonly Action[]
+  /** Nothing may be changed while the storage is maintained. */
+  readonly isReadOnly: boolean
+  readonly isDeleteEnabled: boolean
+}
+
+export function isAction(text: string): text is Action {
+  return ['pull', 'push', 'delete', 'catalog', 'metrics'].includes(text)
+}
+
+export function createAccess(options: AccessOptions): Access {
+  const refuse = (action: Action, repository: string | undefined): RegistryError | undefined => {
+    const detail = { action, repository }
+    if (options.isReadOnly && (action === 'push' || action === 'delete')) {
+      return new RegistryError('UNSUPPORTED', 'the registry is read-only for maintenance; try again later', { detail })
+    }
+    if (!options.isDeleteEnabled && action === 'delete') {
+      return new RegistryError('UNSUPPORTED', 'deleting is disabled; "storage.delete.enabled: true" enables it', {
+        detail,
+      })
+    }
+    if (options.anonymousActions.includes(action)) return undefined
+    return new RegistryError('DENIED', `"${action}" needs a right that callers without credentials do not have here`, {
+      detail,
+    })
+  }
   return {
     decide: (action, repository) => {
-      if (granted.has(action)) return
-      const object = repository === undefined ? '' : ` on "${repository}"`
-      throw new RegistryError(
-        'DENIED',
-        `${action}${object} is not allowed here: "auth.anonymous" does not list "${action}"`,
-        {
-          detail: { action, repository },
-        },
-      )
+      const refusal = refuse(action, repository)
+      if (refusal !== undefined) throw refusal
     },
-    allows: (action) => granted.has(action),
+    allows: (action, repository) => refuse(action, repository) === undefined,
   }
 }

@@ -52,7 +52,12 @@ export async function referrersIndexForTag(
   if (!isTag(tag) || !/^sha(?:256|512):[0-9a-f]{64}$/.test(prefix)) return undefined
   const subject = await findSubject(connection, repositoryId, prefix)
   if (subject === undefined || referrersTag(subject) !== tag) return undefined
-  const page = await listReferrers(connection, repositoryId, { subject, artifactTypes: [], after: undefined, limit: 10_000 })
+  const page = await listReferrers(connection, repositoryId, {
+    subject,
+    artifactTypes: [],
+    after: undefined,
+    limit: 10_000,
+  })
   const bytes = Buffer.from(page.json)
   return { digest: digestOf('sha256', bytes), mediaType: OCI_IMAGE_INDEX, bytes }
 }

@@ -15,5 +15,7 @@ export interface Database {
    * Writers take turns. Whatever the work throws undoes everything and is thrown on.
    */
   transaction<Result>(work: (transaction: Transaction) => Promise<Result>): Promise<Result>
+  /** Asks the engine something trivial; throws when it does not answer. */
+  check(): Promise<void>
   close(): Promise<void>
 }

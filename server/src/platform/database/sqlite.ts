@@ -1,5 +1,5 @@
 import { DatabaseSync, type SQLInputValue } from 'node:sqlite'
-import { Kysely, type SqliteDatabase, SqliteDialect, type SqliteStatement } from 'kysely'
+import { Kysely, sql, type SqliteDatabase, SqliteDialect, type SqliteStatement } from 'kysely'
 import type { Database } from './database.ts'
 
 /** How long a writer waits for another process, such as a backup, to let go of the file. */
@@ -18,6 +18,9 @@ export function openSqlite(file: string): Database {
   return {
     read,
     transaction: async (work) => write.transaction().execute(work),
+    check: async () => {
+      await sql`select 1`.execute(read)
+    },
     close: async () => {
       await read.destroy()
       await write.destroy()

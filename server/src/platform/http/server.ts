@@ -3,7 +3,14 @@ import type { IncomingMessage } from 'node:http'
 import { Socket } from 'node:net'
 import { Server as TlsServer } from 'node:tls'
 import { RegistryError } from '@entrepot/oci'
-import { fastify, type FastifyBaseLogger, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
+import {
+  fastify,
+  LogController,
+  type FastifyBaseLogger,
+  type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest,
+} from 'fastify'
 import type { Logger } from '#platform/log'
 import { answerClientError, answerError } from './errors.ts'
 import type { Metrics } from './metrics.ts'
@@ -100,7 +107,7 @@ async function createApp(options: HttpServerOptions, dependencies: HttpServerDep
   const loggerInstance: FastifyBaseLogger = dependencies.log
   const common = {
     loggerInstance,
-    disableRequestLogging: true,
+    logController: new LogController({ disableRequestLogging: true }),
     routerOptions: { maxParamLength: 3 * MAX_URL_LENGTH },
     exposeHeadRoutes: false,
     return503OnClosing: false,

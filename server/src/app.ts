@@ -1,0 +1,123 @@
+import { mkdir } from 'node:fs/promises'
+import { join, resolve } from 'node:path'
+import { createAccess, isAction } from '#core/access'
+import { type BlobStore, blobMigrations, createBlobs, FilesystemStore, startUploadPurging, Uploads } from '#core/blobs'
+import { repositoryMigrations } from '#core/repositories'
+import { createLinks, foldRepositoryName, ociMigrations, registerOci, repositoryOf } from '#formats/oci'
+import { type Database, migrate, openSqlite } from '#platform/database'
+import { createHealth, type Health } from '#platform/health'
+import { createHttpServer, createMetrics, type HttpServer, type Metrics, registerOperations } from '#platform/http'
+import type { Logger } from '#platform/log'
+import type { Config } from './config/index.ts'
+import { debugServerOptions, healthChecks, httpServerOptions, manifestPolicy } from './settings.ts'
+
+/** The order is the history: new steps go to the end. */
+const MIGRATIONS = [...repositoryMigrations, ...blobMigrations, ...ociMigrations]
+
+/** Everything that runs, and how to end it. */
+export interface Registry {
+  /** Starts to answer; gives the URL. */
+  listen(): Promise<string>
+  /** Ends requests in peace, then everything else. */
+  close(): Promise<void>
+}
+
+/**
+ * Builds the whole server out of its modules: the only place that constructs, and that knows them all.
+ * @throws what the database, the store or the TLS files throw when they cannot be used.
+ */
+export async function createRegistry(config: Config, version: string, log: Logger): Promise<Registry> {
+  const root = resolve(config.storage.filesystem.rootdirectory)
+  await mkdir(root, { recursive: true, mode: 0o700 })
+  const database = openSqlite(join(root, 'entrepot.db'))
+  await migrate(database, MIGRATIONS)
+  const store = await FilesystemStore.open(root)
+  const metrics = createMetrics(version)
+  const health = createHealth(healthChecks(config, store), async () => database.check())
+  const server = await createMainServer(config, { database, store, metrics, health, log })
+  const debugServer = await createDebugServer(config, { metrics, health, log })
+  const { uploadpurging } = config.storage.maintenance
+  const stopPurging = uploadpurging.enabled
+    ? startUploadPurging(
+        { database, store, log: log.child({ module: 'upload-purging' }) },
+        { ageMs: uploadpurging.age, intervalMs: uploadpurging.interval, isDryRun: uploadpurging.dryrun },
+      )
+    : undefined
+  return {
+    listen: async () => {
+      await debugServer?.listen()
+      return server.listen()
+    },
+    close: async () => {
+      health.drain()
+      stopPurging?.()
+      await server.drain(config.http.draintimeout)
+      await debugServer?.drain(0)
+      health.stop()
+      await database.close()
+    },
+  }
+}
+
+interface Foundation {
+  readonly metrics: Metrics
+  readonly health: Health
+  readonly log: Logger
+}
+
+/** The listener that clients use. */
+async function createMainServer(
+  config: Config,
+  foundation: Foundation & { database: Database; store: BlobStore },
+): Promise<HttpServer> {
+  const { database, store, metrics, log } = foundation
+  const blobs = createBlobs({ database, store, log: log.child({ module: 'blobs' }) })
+  const uploads = new Uploads({ database, store, maxOpen: config.limits.uploads })
+  const access = createAccess({
+    anonymousActions: config.auth.anonymous,
+    isReadOnly: config.storage.maintenance.readonly.enabled,
+    isDeleteEnabled: config.storage.delete.enabled,
+  })
+  const prefix = config.http.prefix.replace(/\/+$/, '')
+  const server = await createHttpServer(httpServerOptions(config), {
+    log: log.child({ module: 'http' }),
+    metrics,
+    authorize: (right, request) => {
+      if (!isAction(right)) throw new Error(`no rule knows the right "${right}"`)
+      access.decide(right, repositoryOf(request.params))
+    },
+    rewriteUrl: (url) => foldRepositoryName(url, prefix),
+  })
+  registerOperations(server.app, foundation, { metricsPath: '/metrics', metricsRight: 'metrics' })
+  registerOci(server.app, prefix, {
+    database,
+    blobs,
+    uploads,
+    access,
+    policy: manifestPolicy(config),
+    links: createLinks(prefix, config.http.relativeurls ? '' : (config.http.host ?? '').replace(/\/+$/, '')),
+    limits: {
+      manifestBytes: config.limits.manifestsize,
+      tagsPerPush: config.limits.tagsperpush,
+      pageSize: config.limits.pagesize,
+      catalogPageSize: config.catalog.maxentries,
+      idleTimeoutMs: config.limits.bodyidletimeout,
+    },
+  })
+  return server
+}
+
+/** The listener that only operators reach, where CNCF distribution has it; undefined when none is configured. */
+async function createDebugServer(config: Config, foundation: Foundation): Promise<HttpServer | undefined> {
+  const { debug } = config.http
+  if (debug?.addr === undefined) return undefined
+  const server = await createHttpServer(debugServerOptions(config, debug.addr), {
+    log: foundation.log.child({ module: 'debug' }),
+    metrics: foundation.metrics,
+    authorize: () => {},
+    rewriteUrl: (url) => url,
+  })
+  const metricsPath = debug.prometheus.enabled ? debug.prometheus.path : undefined
+  registerOperations(server.app, foundation, { metricsPath, metricsRight: 'public' })
+  return server
+}

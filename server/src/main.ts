@@ -1,0 +1,28 @@
+import { once } from 'node:events'
+import { createLogger } from '#platform/log'
+import { createRegistry } from './app.ts'
+import type { Config } from './config/index.ts'
+
+export interface ServeOptions {
+  readonly config: Config
+  /** What is to be said about the configuration before anything else. */
+  readonly warnings: readonly { readonly message: string }[]
+  readonly version: string
+}
+
+/**
+ * Runs the registry until SIGTERM or SIGINT, then ends it in peace.
+ * @throws when it cannot start: the address is taken, the folder cannot be written, the database is of a newer version.
+ */
+export async function serve(options: ServeOptions): Promise<void> {
+  const { config, version, warnings } = options
+  const log = createLogger({ level: config.log.level, formatter: config.log.formatter, fields: config.log.fields })
+  for (const warning of warnings) log.warn({ module: 'config' }, warning.message)
+  const registry = await createRegistry(config, version, log)
+  const address = await registry.listen()
+  log.info({ version, data: config.storage.filesystem.rootdirectory }, `Entrepot answers on ${address}`)
+  const [signal] = await Promise.race([once(process, 'SIGTERM'), once(process, 'SIGINT')])
+  log.info({ signal }, 'shutting down: requests under way may end')
+  await registry.close()
+  log.info('stopped')
+}

@@ -1,0 +1,99 @@
+import type { BlobStore } from '#core/blobs'
+import type { ManifestPolicy } from '#formats/oci'
+import { fileCheck, type HealthCheck, httpCheck, tcpCheck } from '#platform/health'
+import type { HttpServerOptions } from '#platform/http'
+import type { Config } from './config/index.ts'
+
+/** Reads `host:port`; without a host, every address of the machine is meant. */
+export function parseAddress(address: string): { host: string; port: number } {
+  const colon = address.lastIndexOf(':')
+  const host = address.slice(0, colon).replace(/^\[(.*)\]$/, '$1')
+  return { host: host === '' ? '::' : host, port: Number(address.slice(colon + 1)) }
+}
+
+/** How the main listener behaves. */
+export function httpServerOptions(config: Config): HttpServerOptions {
+  const { http, limits } = config
+  return {
+    ...parseAddress(http.addr),
+    tls:
+      http.tls === undefined
+        ? undefined
+        : {
+            certificate: http.tls.certificate,
+            key: http.tls.key,
+            clientCas: http.tls.clientcas,
+            minimumVersion: http.tls.minimumtls === 'tls1.3' ? 'TLSv1.3' : 'TLSv1.2',
+            cipherSuites: http.tls.ciphersuites,
+          },
+    isHttp2Enabled: !http.http2.disabled,
+    headers: http.headers,
+    headerTimeoutMs: limits.headertimeout,
+    keepAliveTimeoutMs: limits.keepalivetimeout,
+    isAccessLogged: !config.log.accesslog.disabled,
+  }
+}
+
+/** The listener for operators: plain HTTP, without the registry. */
+export function debugServerOptions(config: Config, address: string): HttpServerOptions {
+  return { ...httpServerOptions(config), ...parseAddress(address), tls: undefined, isAccessLogged: false }
+}
+
+/** The regular looks that `health` asks for. */
+export function healthChecks(config: Config, store: BlobStore): HealthCheck[] {
+  const { storagedriver, file, http, tcp } = config.health
+  const checks: HealthCheck[] = []
+  if (storagedriver.enabled) {
+    checks.push({
+      name: 'storage',
+      intervalMs: storagedriver.interval,
+      threshold: storagedriver.threshold,
+      check: async () => store.check(),
+    })
+  }
+  for (const check of file) checks.push(fileCheck({ file: check.file, intervalMs: check.interval }))
+  for (const check of http) {
+    checks.push(
+      httpCheck({
+        uri: check.uri,
+        statusCode: check.statuscode,
+        headers: Object.fromEntries(Object.entries(check.headers).map(([name, values]) => [name, values.join(', ')])),
+        timeoutMs: check.timeout,
+        intervalMs: check.interval,
+        threshold: check.threshold,
+      }),
+    )
+  }
+  for (const check of tcp) {
+    checks.push(
+      tcpCheck({
+        ...parseAddress(check.addr),
+        timeoutMs: check.timeout,
+        intervalMs: check.interval,
+        threshold: check.threshold,
+      }),
+    )
+  }
+  return checks
+}
+
+/** What `validation` asks of manifests. */
+export function manifestPolicy(config: Config): ManifestPolicy {
+  const { disabled, manifests } = config.validation
+  const { urls, indexes } = manifests
+  const hasUrlRules = !disabled && (urls.allow.length > 0 || urls.deny.length > 0)
+  return {
+    urls: hasUrlRules ? { allow: toPatterns(urls.allow), deny: toPatterns(urls.deny) } : undefined,
+    requiresIndexChild: (platform) => {
+      if (disabled || indexes.platforms === 'none') return false
+      if (indexes.platforms === 'all') return true
+      return indexes.platformlist.some(
+        (wanted) => wanted.os === platform?.os && wanted.architecture === platform.architecture,
+      )
+    },
+  }
+}
+
+function toPatterns(sources: readonly string[]): RegExp[] {
+  return sources.map((source) => new RegExp(source))
+}
