@@ -298,7 +298,7 @@ test('pushing manifests', { concurrency: 4 }, async (t) => {
   })
 })
 
-test('validation.manifests.indexes.platforms none: an index may list images that are not there', async (t) => {
+test('spec "Push": an index may list images that are not there where validation.manifests.indexes says so', async (t) => {
   const validation = { manifests: { indexes: { platforms: 'none' } } }
   const client = await startClient(t, { config: { validation } })
   const name = uniqueName()
