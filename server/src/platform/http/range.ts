@@ -4,26 +4,25 @@ export interface ByteRange {
   readonly end: number
 }
 
-const SINGLE_RANGE = /^bytes=[ \t]*(\d{0,16})-(\d{0,16})[ \t]*$/i
+const BYTES_UNIT = /^bytes=/i
+const SINGLE_RANGE = /^bytes=[ \t]*(\d{0,15})-(\d{0,15})[ \t]*$/i
 
 /**
  * Reads a `Range` header (RFC 9110, section 14.2).
- * @returns the range; `unsatisfiable` when it lies outside; undefined when the whole content is the right answer:
- * no header, another unit, a form that is not understood, or several ranges (RFC 9110 lets a server ignore it).
+ * @returns the range; `unsatisfiable` when it lies outside or is malformed; undefined when the whole content is the right
+ * answer: no header, another unit, or several ranges, which a server may ignore.
  */
 export function parseRange(header: string | undefined, sizeBytes: number): ByteRange | 'unsatisfiable' | undefined {
-  const match = header === undefined ? null : SINGLE_RANGE.exec(header)
-  if (match === null) return undefined
-  const [, first = '', last = ''] = match
-  if (first === '' && last === '') return undefined
+  if (header === undefined || !BYTES_UNIT.test(header) || header.includes(',')) return undefined
+  const [, first = '', last = ''] = SINGLE_RANGE.exec(header) ?? []
   if (first === '') {
     const suffixBytes = Number(last)
+    // Without a digit anywhere this is 0 too.
     if (suffixBytes === 0 || sizeBytes === 0) return 'unsatisfiable'
     return { start: Math.max(0, sizeBytes - suffixBytes), end: sizeBytes - 1 }
   }
   const start = Number(first)
   const end = last === '' ? Number.MAX_SAFE_INTEGER : Number(last)
-  if (end < start) return undefined
-  if (start >= sizeBytes) return 'unsatisfiable'
+  if (end < start || start >= sizeBytes) return 'unsatisfiable'
   return { start, end: Math.min(end, sizeBytes - 1) }
 }

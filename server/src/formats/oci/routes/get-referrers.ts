@@ -27,6 +27,7 @@ export const getReferrers: OciRoute = (context) => ({
       query.set('last', page.next)
       void reply.header('link', context.links.next(`${name}/referrers/${subject}`, query))
     }
-    return reply.type(OCI_IMAGE_INDEX).send(page.json)
+    // As bytes, because the framework adds a charset to the type of text, and the type must be exactly this.
+    return reply.header('content-type', OCI_IMAGE_INDEX).send(Buffer.from(page.json))
   },
 })
