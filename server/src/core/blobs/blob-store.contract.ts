@@ -1,0 +1,97 @@
+import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
+import { buffer } from 'node:stream/consumers'
+import { test, type TestContext } from 'node:test'
+import type { Digest } from '@entrepot/oci'
+import type { BlobStore } from './store.ts'
+
+const sha256 = (bytes: Uint8Array): Digest => `sha256:${createHash('sha256').update(bytes).digest('hex')}`
+
+async function* chunksOf(...chunks: Uint8Array[]): AsyncIterable<Uint8Array> {
+  yield* chunks
+}
+
+async function* interrupted(chunk: Uint8Array): AsyncIterable<Uint8Array> {
+  yield chunk
+  throw new Error('the client went away')
+}
+
+/** The promises that every store keeps; `open` gives an empty one. */
+export function testBlobStore(name: string, open: (t: TestContext) => Promise<BlobStore>): void {
+  test(`${name}: what is appended in pieces is finished as one content`, async (t) => {
+    const store = await open(t)
+    const content = Buffer.alloc(3_500_000, 'entrepot')
+    const half = await store.appendUpload('u', 0, chunksOf(content.subarray(0, 10), content.subarray(10, 1_700_000)))
+    assert.equal(half, 1_700_000)
+    assert.equal(await store.uploadSize('u'), half)
+    assert.equal(await store.appendUpload('u', half, chunksOf(content.subarray(half))), content.byteLength)
+    const digest = sha256(content)
+    await store.finishUpload('u', digest)
+    assert.equal(await store.size(digest), content.byteLength)
+    assert.equal(await store.uploadSize('u'), 0)
+    const whole = await store.read(digest, 0, content.byteLength - 1)
+    assert.ok(whole !== undefined && (await buffer(whole)).equals(content))
+    const part = await store.read(digest, 5, 9)
+    assert.ok(part !== undefined && (await buffer(part)).equals(content.subarray(5, 10)))
+  })
+
+  test(`${name}: content that was never finished is not there`, async (t) => {
+    const store = await open(t)
+    const digest = sha256(Buffer.from('absent'))
+    assert.equal(await store.size(digest), undefined)
+    assert.equal(await store.read(digest, 0, 1), undefined)
+  })
+
+  test(`${name}: an upload without bytes becomes empty content`, async (t) => {
+    const store = await open(t)
+    const digest = sha256(Buffer.alloc(0))
+    await store.finishUpload('empty', digest)
+    assert.equal(await store.size(digest), 0)
+  })
+
+  test(`${name}: what was received before a source fails is kept`, async (t) => {
+    const store = await open(t)
+    await assert.rejects(store.appendUpload('u', 0, interrupted(Buffer.from('received'))), /went away/)
+    assert.equal(await store.uploadSize('u'), 8)
+    assert.equal((await buffer(store.readUpload('u'))).toString(), 'received')
+  })
+
+  test(`${name}: an upload can be cut back and forgotten`, async (t) => {
+    const store = await open(t)
+    await store.appendUpload('u', 0, chunksOf(Buffer.from('0123456789')))
+    await store.truncateUpload('u', 4)
+    assert.equal(await store.uploadSize('u'), 4)
+    await store.removeUpload('u')
+    await store.removeUpload('u')
+    assert.equal(await store.uploadSize('u'), 0)
+    assert.equal((await buffer(store.readUpload('u'))).byteLength, 0)
+  })
+
+  test(`${name}: uploads are listed with the time of their last byte`, async (t) => {
+    const store = await open(t)
+    const before = Date.now() - 2_000
+    await store.appendUpload('one', 0, chunksOf(Buffer.from('x')))
+    const uploads = await Array.fromAsync(store.listUploads())
+    assert.deepEqual(
+      uploads.map((upload) => upload.id),
+      ['one'],
+    )
+    assert.ok(uploads.every((upload) => upload.modifiedAt >= before))
+  })
+
+  test(`${name}: the same content may be stored again`, async (t) => {
+    const store = await open(t)
+    const content = Buffer.from('the same content')
+    for (const id of ['first', 'second']) {
+      await store.appendUpload(id, 0, chunksOf(content))
+      await store.finishUpload(id, sha256(content))
+    }
+    assert.equal(await store.size(sha256(content)), content.byteLength)
+  })
+
+  test(`${name}: the check leaves nothing behind`, async (t) => {
+    const store = await open(t)
+    await store.check()
+    assert.deepEqual(await Array.fromAsync(store.listUploads()), [])
+  })
+}
