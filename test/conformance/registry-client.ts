@@ -184,12 +184,16 @@ export async function startClient(t: TestContext, options: TestRegistryOptions =
   return new RegistryClient((await startRegistry(t, options)).url)
 }
 
-/** The bytes that come back for a request written by hand, until the server closes the connection. */
-export async function exchangeRaw(origin: string, text: string): Promise<string> {
+/**
+ * The bytes that come back for a request written by hand, until the server closes the connection:
+ * the request must ask for that, or be one that the client breaks off (`isCutOff`).
+ */
+export async function exchangeRaw(origin: string, text: string, isCutOff = false): Promise<string> {
   const { hostname, port } = new URL(origin)
   const socket = connect(Number(port), hostname)
   socket.setTimeout(ANSWER_TIMEOUT_MS, () => socket.destroy(new Error('no answer')))
-  socket.end(text)
+  socket.write(text)
+  if (isCutOff) socket.end()
   const chunks: Buffer[] = []
   for await (const chunk of socket) chunks.push(chunk)
   return Buffer.concat(chunks).toString('latin1')

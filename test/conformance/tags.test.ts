@@ -129,13 +129,15 @@ test('listing tags', { concurrency: 4 }, async (t) => {
 test('listing repositories', { concurrency: 4 }, async (t) => {
   const client = await startClient(t)
 
-  await t.test('Docker: the catalog of an empty registry is an empty list, not null', async () => {
-    assert.deepEqual((await client.get('/v2/_catalog')).json(), { repositories: [] })
-  })
-
+  const empty = await client.get('/v2/_catalog')
   const names = ['a', 'a/b', 'a/b/c', 'a-b', 'b', 'library/x', 'z/0']
   for (const name of names) await client.pushImage(name, { reference: 'v1' })
   const sorted = repositoriesOf(await client.get('/v2/_catalog'))
+
+  void t.test('Docker: the catalog of an empty registry is an empty list, not null', () => {
+    assert.equal(empty.status, 200)
+    assert.deepEqual(empty.json(), { repositories: [] })
+  })
 
   void t.test('Docker: the catalog lists each repository once, in order', () => {
     assert.deepEqual(sorted.toSorted(), names.toSorted())
