@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type { Readable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
 import { type Digest, digestAlgorithm } from '@entrepot/oci'
+import { LRUCache } from 'lru-cache'
 import type { RepositoryId } from '#core/repositories'
 import type { Connection, Database, Transaction } from '#platform/database'
 import type { Logger } from '#platform/log'
@@ -18,6 +19,10 @@ import type { BlobStore } from './store.ts'
 
 /** How many repositories are looked at for a blob that is mounted without saying from where. */
 const MAX_MOUNT_CANDIDATES = 100
+
+/** How much small content is kept in memory, and how large a piece of it may be. */
+const CACHE_SIZE_BYTES = 32 * 1024 * 1024
+const MAX_CACHED_BYTES = 1024 * 1024
 
 /** A blob that a repository has. */
 export interface BlobContent {
@@ -42,17 +47,23 @@ export interface Blobs {
   /** Notes that content was stored. */
   record(transaction: Transaction, digest: Digest, sizeBytes: number): Promise<void>
   /** All bytes of small content, verified; undefined if the store has lost or damaged it. */
-  load(digest: Digest): Promise<Buffer | undefined>
+  load(digest: Digest, sizeBytes: number): Promise<Buffer | undefined>
 }
 
 export function createBlobs(dependencies: { database: Database; store: BlobStore; log: Logger }): Blobs {
   const { database, store, log } = dependencies
 
-  const load = async (digest: Digest): Promise<Buffer | undefined> => {
-    const stream = await store.read(digest, 0, Number.MAX_SAFE_INTEGER)
+  /** Verified content by digest: it never changes, so that what is here is right whatever happens to the store. */
+  const cache = new LRUCache<Digest, Buffer>({
+    maxSize: CACHE_SIZE_BYTES,
+    maxEntrySize: MAX_CACHED_BYTES,
+    sizeCalculation: (bytes) => Math.max(1, bytes.byteLength),
+  })
+
+  const loadVerified = async (digest: Digest, sizeBytes: number): Promise<Buffer | undefined> => {
+    const stream = await store.read(digest, 0, Math.max(0, sizeBytes - 1))
     const bytes = stream === undefined ? undefined : await buffer(stream)
-    if (bytes !== undefined && digestOf(digestAlgorithm(digest), bytes) === digest) return bytes
-    return undefined
+    return bytes !== undefined && digestOf(digestAlgorithm(digest), bytes) === digest ? bytes : undefined
   }
 
   return {
@@ -73,7 +84,8 @@ export function createBlobs(dependencies: { database: Database; store: BlobStore
     link: insertMembership,
     unlink: deleteMembership,
     store: async (digest, bytes) => {
-      if ((await findStoredSize(database.read, digest)) !== undefined && (await load(digest)) !== undefined) return
+      const storedBytes = await findStoredSize(database.read, digest)
+      if (storedBytes !== undefined && (await loadVerified(digest, storedBytes)) !== undefined) return
       const id = randomUUID()
       try {
         await store.appendUpload(id, 0, once(bytes))
@@ -84,9 +96,12 @@ export function createBlobs(dependencies: { database: Database; store: BlobStore
       }
     },
     record: insertBlob,
-    load: async (digest) => {
-      const bytes = await load(digest)
+    load: async (digest, sizeBytes) => {
+      const cached = cache.get(digest)
+      if (cached !== undefined) return cached
+      const bytes = await loadVerified(digest, sizeBytes)
       if (bytes === undefined) log.error({ digest }, 'content is missing or damaged in the store')
+      else cache.set(digest, bytes)
       return bytes
     },
   }

@@ -92,7 +92,7 @@ export class FilesystemStore implements BlobStore {
 
   async read(digest: Digest, start: number, end: number): Promise<Readable | undefined> {
     const file = await open(this.#blobPath(digest), 'r').catch(ignoreAbsent)
-    return file?.createReadStream({ start, end, highWaterMark: READ_SIZE_BYTES })
+    return file?.createReadStream({ start, end, highWaterMark: Math.min(end - start + 1, READ_SIZE_BYTES) })
   }
 
   async check(): Promise<void> {

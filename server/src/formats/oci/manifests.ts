@@ -186,7 +186,7 @@ async function serve(
 ): Promise<ServedManifest> {
   const row = await findManifest(dependencies.database.read, repositoryId, digest)
   // Bytes that the store lost are unknown too: whoever has them can then push them again.
-  const bytes = row === undefined ? undefined : await dependencies.blobs.load(digest)
+  const bytes = row === undefined ? undefined : await dependencies.blobs.load(digest, row.sizeBytes)
   if (row === undefined || bytes === undefined) {
     throw manifestUnknown(`the repository has no manifest ${digest}`, { digest })
   }
