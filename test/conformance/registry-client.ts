@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { type IncomingHttpHeaders, type OutgoingHttpHeaders, request as httpRequest } from 'node:http'
+import { Agent, type IncomingHttpHeaders, type OutgoingHttpHeaders, request as httpRequest } from 'node:http'
 import { connect } from 'node:net'
 import type { TestContext } from 'node:test'
 import { type TestRegistryOptions, startRegistry } from '../harness.ts'
@@ -55,6 +55,7 @@ export interface RequestOptions {
  */
 export class RegistryClient {
   readonly origin: string
+  readonly #agent = new Agent({ keepAlive: true })
 
   /** @param origin `http://host:port` */
   constructor(origin: string) {
@@ -64,7 +65,7 @@ export class RegistryClient {
   /** @param target a path beginning with `/`, sent as it stands, or an absolute URL */
   async request(method: string, target: string, options: RequestOptions = {}): Promise<Answer> {
     const { host, path } = this.#split(target)
-    const outgoing = httpRequest({ host: host.hostname, port: host.port, path, method, agent: false })
+    const outgoing = httpRequest({ host: host.hostname, port: host.port, path, method, agent: this.#agent })
     for (const [name, value] of Object.entries(options.headers ?? {})) {
       if (value !== undefined) outgoing.setHeader(name, value)
     }
