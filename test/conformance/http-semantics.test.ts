@@ -197,6 +197,17 @@ test('HTTP semantics', { concurrency: 4 }, async (t) => {
   )
 })
 
+test('spec "POST then PUT": locations may be relative', async (t) => {
+  const client = await startClient(t, { config: { http: { relativeurls: true } } })
+  const begun = await client.post(`/v2/${uniqueName()}/blobs/uploads/`)
+  assert.match(begun.header('location') ?? '', /^\/v2\//)
+  await pushWith(client, '?x=1')
+  const name = uniqueName()
+  for (const reference of ['a', 'b', 'c']) await client.pushImage(name, { reference })
+  const answer = await client.get(`/v2/${name}/tags/list?n=2`)
+  assert.deepEqual((await client.get(client.next(answer) ?? '')).json(), { name, tags: ['c'] })
+})
+
 /** Pushes a blob and an image with a parameter in each request. */
 async function pushWith(client: RegistryClient, query: string): Promise<void> {
   const [name, config] = [uniqueName(), randomBlob()]

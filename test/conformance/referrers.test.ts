@@ -12,7 +12,15 @@ import {
   uniqueName,
   unknownDigest,
 } from './content.ts'
-import { type Answer, type RegistryClient, assertRefused, describe, record, startClient } from './registry-client.ts'
+import {
+  type Answer,
+  type RegistryClient,
+  assertContentHeaders,
+  assertRefused,
+  describe,
+  record,
+  startClient,
+} from './registry-client.ts'
 
 const SBOM = 'application/vnd.example.sbom.v1+json'
 const SIGNATURE = 'application/vnd.example.signature.v1'
@@ -105,6 +113,26 @@ test('listing referrers', { concurrency: 4 }, async (t) => {
         assert.equal(pulled.header('docker-content-digest'), tagged.digest)
         assert.equal((await client.delete(`/v2/${name}/manifests/${reference}`)).status, 202)
         assertSame(await client.get(target), [listed, added])
+      },
+    )
+
+    void t.test(
+      `spec "Referrers Tag Schema": the referrers tag gives the referrers to clients that know no API (${algorithm})`,
+      async () => {
+        const { name, subject } = await subjectOf(client, algorithm)
+        const target = `/v2/${name}/manifests/${referrersTag(subject.digest)}`
+        assertRefused(await client.get(target), 404, 'MANIFEST_UNKNOWN')
+        const sbom = { ...(await artifact(client, name, { subject, artifactType: SBOM })), artifactType: SBOM }
+        const answer = await client.get(target)
+        assertSame(answer, [sbom])
+        assert.equal(answer.header('docker-content-digest'), digestOf(answer.body))
+        const head = await client.head(target)
+        assertContentHeaders(head, {
+          digest: digestOf(answer.body),
+          size: answer.body.length,
+          mediaType: mediaTypes.index,
+        })
+        assert.deepEqual((await client.get(`/v2/${name}/tags/list`)).json(), { name, tags: [] })
       },
     )
   }
