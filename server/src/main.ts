@@ -16,7 +16,11 @@ export interface ServeOptions {
  */
 export async function serve(options: ServeOptions): Promise<void> {
   const { config, version, warnings } = options
-  const log = createLogger({ level: config.log.level, formatter: config.log.formatter, fields: config.log.fields })
+  const log = createLogger({
+    level: config.log.level,
+    formatter: config.log.formatter === 'text' ? 'text' : 'json',
+    fields: config.log.fields,
+  })
   for (const warning of warnings) log.warn({ module: 'config' }, warning.message)
   const registry = await createRegistry(config, version, log)
   const address = await registry.listen()

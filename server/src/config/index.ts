@@ -1,0 +1,144 @@
+/**
+ * The configuration: CNCF distribution's `config.yml` and `REGISTRY_*` variables, and Entrepot's own keys beside them.
+ * Only this folder reads the environment.
+ */
+import { readFileSync } from 'node:fs'
+import { isIP } from 'node:net'
+import { stringify } from 'yaml'
+import type { z } from 'zod'
+import { type ConfigDocument, type ConfigSource, getIn, parseConfigText, removeIn } from './document.ts'
+import { applyEnvironment, type Environment, variableOf } from './environment.ts'
+import { KNOWN_KEYS } from './known-keys.ts'
+import { ConfigError, type ConfigProblem, nearest } from './problems.ts'
+import { ACTIONS, configSchema, type ParsedConfig } from './schema.ts'
+import { keysOf, startsWith } from './schema-tree.ts'
+
+export { ConfigError, type ConfigProblem, formatProblem } from './problems.ts'
+
+/** The configuration in force: every default filled in, lengths of time in milliseconds. */
+export type Config = ParsedConfig & { readonly auth: { readonly anonymous: readonly (typeof ACTIONS)[number][] } }
+
+/** Something to say about the configuration that does not stop the start. */
+export interface ConfigWarning {
+  readonly message: string
+}
+
+/** What holds without a file: a laptop, reachable from itself only. */
+const WITHOUT_FILE =
+  'version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: ./data\n  delete:\n    enabled: true\nhttp:\n  addr: 127.0.0.1:5000\n'
+
+/**
+ * Reads the configuration.
+ * @param options.file a path; without one, `REGISTRY_CONFIGURATION_PATH`, or what suits a laptop.
+ * @param options.env the variables; those of the process unless given.
+ * @throws ConfigError with everything that is wrong.
+ */
+export function loadConfig(options: { file?: string | undefined; env?: Environment }): {
+  config: Config
+  warnings: readonly ConfigWarning[]
+} {
+  const environment = options.env ?? process.env
+  const file = options.file ?? environment['REGISTRY_CONFIGURATION_PATH']
+  const source = parseConfigText(
+    file === undefined ? WITHOUT_FILE : readText(file),
+    file ?? 'the built-in configuration',
+  )
+  const { document } = source
+  const { sources, warnings } = applyEnvironment(document, environment)
+  const known = applyKnownKeys(document)
+  const parsed = configSchema.safeParse(document, { reportInput: true })
+  const problems = [...known.problems, ...(parsed.success ? [] : parsed.error.issues.flatMap(toProblems))]
+  if (!parsed.success || problems.length > 0)
+    throw new ConfigError(
+      problems.map((problem) => locate(problem, source, sources)),
+      file,
+    )
+  const config = { ...parsed.data, auth: { anonymous: parsed.data.auth.anonymous ?? [...ACTIONS] } }
+  const exposure = checkExposure(parsed.data)
+  if (exposure !== undefined) throw new ConfigError([locate(exposure, source, sources)], file)
+  return { config, warnings: [...warnings, ...known.warnings].map((message) => ({ message })) }
+}
+
+/** The configuration in force as YAML that can be loaded again. */
+export function printConfig(config: Config): string {
+  return stringify(configToDocument(config))
+}
+
+/** The same as an object, lengths of time written as in a file. */
+export function configToDocument(config: Config): unknown {
+  return configSchema.encode({ ...config, version: 0.1, auth: { anonymous: [...config.auth.anonymous] } })
+}
+
+function readText(file: string): string {
+  try {
+    return readFileSync(file, 'utf8')
+  } catch (error) {
+    const reason =
+      error instanceof Error && 'code' in error && error.code === 'ENOENT' ? 'there is no such file' : String(error)
+    throw new ConfigError([{ path: '', message: `it cannot be read: ${reason}` }], file)
+  }
+}
+
+/** Takes the keys out that this version does not act on, and says so. */
+function applyKnownKeys(document: ConfigDocument): { problems: ConfigProblem[]; warnings: string[] } {
+  const problems: ConfigProblem[] = []
+  const warnings: string[] = []
+  for (const { path, rule, reason, when } of KNOWN_KEYS) {
+    const value = getIn(document, path)
+    if (value === undefined || when?.(value) === false) continue
+    removeIn(document, path)
+    if (rule === 'refused') problems.push({ path: path.join('.'), message: reason })
+    else warnings.push(`${path.join('.')} is accepted, but not needed: ${reason}`)
+  }
+  return { problems, warnings }
+}
+
+function toProblems(issue: z.core.$ZodIssue): ConfigProblem[] {
+  const path = issue.path.map(String)
+  if (issue.code === 'unrecognized_keys') {
+    return issue.keys.map((key) => ({
+      path: [...path, key].join('.'),
+      message: 'there is no such key',
+      suggestion: nearest(key, candidateKeys(path)),
+    }))
+  }
+  const problem = issue.input === undefined ? 'it is missing; expected' : 'expected'
+  return [{ path: path.join('.'), message: `${problem} ${expectation(issue)}` }]
+}
+
+/** The keys of a section, its lists' entries included, and those of CNCF distribution that go there. */
+function candidateKeys(path: readonly string[]): string[] {
+  const section = path.filter((key) => !/^\d+$/.test(key))
+  const known = KNOWN_KEYS.filter((key) => key.path.length === section.length + 1 && startsWith(key.path, section))
+  return [...keysOf(section), ...known.map((key) => key.path.at(-1) ?? '')]
+}
+
+function expectation(issue: z.core.$ZodIssue): string {
+  const isSection = issue.code === 'invalid_type' && (issue.expected === 'object' || issue.expected === 'record')
+  return isSection ? 'a section of keys' : issue.message.replace(/^Invalid input: expected /, '')
+}
+
+/** Says where a problem is: in a variable, or on a line of the file. */
+function locate(problem: ConfigProblem, source: ConfigSource, sources: ReadonlyMap<string, string>): ConfigProblem {
+  const path = problem.path.split('.')
+  for (let length = path.length; length > 0; length--) {
+    const variable = sources.get(path.slice(0, length).join('.'))
+    if (variable !== undefined) return { ...problem, path: `${variable} (${problem.path})` }
+  }
+  return { ...problem, line: source.lineOf(path) }
+}
+
+/** Whoever can reach the address is let in by default, so that anything but loopback must be meant. */
+function checkExposure(config: ParsedConfig): ConfigProblem | undefined {
+  const host = config.http.addr.replace(/:\d+$/, '').replace(/^\[(.*)\]$/, '$1')
+  const isLoopback = host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'))
+  if (isLoopback || config.auth.anonymous !== undefined) return undefined
+  return {
+    path: 'http.addr',
+    message:
+      `"${config.http.addr}" can be reached from other machines, and there are no accounts yet: whoever reaches it could ` +
+      'read, change and delete everything. Listen on 127.0.0.1, or say what anyone may do, for example\n' +
+      '    auth:\n      anonymous: [pull]\n' +
+      `  (all of it: [${ACTIONS.join(', ')}]; or ${variableOf(['auth', 'anonymous'])}="[pull]")`,
+  }
+}

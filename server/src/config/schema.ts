@@ -1,0 +1,297 @@
+import { z } from 'zod'
+import { address, count, duration, flag, oneOf, regularExpression, text } from './values.ts'
+
+/** What anyone may be allowed without credentials. */
+export const ACTIONS = ['pull', 'push', 'delete', 'catalog', 'metrics'] as const
+
+/** Beside each field: what it is for, in English and in Chinese; the reference is made of it. */
+const about = (en: string, zh: string) => ({ description: en, zh })
+
+const log = z.strictObject({
+  level: oneOf(['error', 'warn', 'info', 'debug']).default('info').meta(about('What is logged.', '日志级别。')),
+  formatter: oneOf(['text', 'json', 'logstash'])
+    .default('text')
+    .meta(
+      about(
+        '`text` for people, `json` for machines (`logstash` means `json`).',
+        '`text` 供人阅读，`json` 供程序解析（`logstash` 等同于 `json`）。',
+      ),
+    ),
+  fields: z
+    .record(z.string(), z.union([z.string(), z.number(), z.boolean()]))
+    .default({})
+    .meta(about('Fields added to every line.', '附加到每一行日志的字段。')),
+  accesslog: z
+    .strictObject({
+      disabled: flag.default(false).meta(about('Logs no line for each request.', '不为每个请求记录日志。')),
+    })
+    .prefault({}),
+})
+
+const storage = z.strictObject({
+  filesystem: z
+    .strictObject({
+      rootdirectory: text
+        .min(1)
+        .default('./data')
+        .meta(about('The folder of blobs, uploads and the database.', '存放 blob、上传内容和数据库的目录。')),
+    })
+    .prefault({}),
+  delete: z
+    .strictObject({
+      enabled: flag
+        .default(false)
+        .meta(
+          about(
+            'Allows deleting tags, manifests and blobs. Without a file it is true.',
+            '允许删除标签、清单和 blob。没有配置文件时为 true。',
+          ),
+        ),
+    })
+    .prefault({}),
+  maintenance: z
+    .strictObject({
+      uploadpurging: z
+        .strictObject({
+          enabled: flag.default(true).meta(about('Removes abandoned uploads.', '清除被放弃的上传。')),
+          age: duration
+            .prefault('168h')
+            .meta(about('How long nothing was added to them.', '多久没有新数据即视为放弃。')),
+          interval: duration.prefault('24h').meta(about('How often they are looked for.', '检查的间隔。')),
+          dryrun: flag
+            .default(false)
+            .meta(about('Only logs what would be removed.', '只记录将要清除的内容，不实际清除。')),
+        })
+        .prefault({}),
+      readonly: z
+        .strictObject({
+          enabled: flag.default(false).meta(about('Refuses every change with 405.', '以 405 拒绝一切修改。')),
+        })
+        .prefault({}),
+    })
+    .prefault({}),
+})
+
+const tls = z.strictObject({
+  certificate: text.meta(
+    about(
+      'The certificate with its chain, in PEM; reloaded when it changes.',
+      'PEM 格式的证书及证书链；文件变化时自动重新加载。',
+    ),
+  ),
+  key: text.meta(about('Its private key, in PEM.', '对应的 PEM 私钥。')),
+  clientcas: z
+    .array(text)
+    .default([])
+    .meta(
+      about(
+        'Authorities of client certificates; with any, every client must show one.',
+        '客户端证书的签发机构；设置后每个客户端都必须出示证书。',
+      ),
+    ),
+  clientauth: oneOf(['require-and-verify-client-cert'])
+    .default('require-and-verify-client-cert')
+    .meta(about('What is asked of client certificates.', '对客户端证书的要求。')),
+  minimumtls: oneOf(['tls1.2', 'tls1.3'])
+    .default('tls1.2')
+    .meta(about('The oldest version accepted.', '接受的最低 TLS 版本。')),
+  ciphersuites: z
+    .array(text)
+    .default([])
+    .meta(
+      about(
+        "OpenSSL's names of ciphers for TLS 1.2; empty takes the defaults of Node.js.",
+        'TLS 1.2 加密套件的 OpenSSL 名称；留空使用 Node.js 的默认值。',
+      ),
+    ),
+})
+
+const http = z.strictObject({
+  addr: address.default('127.0.0.1:5000').meta(about('Where the registry answers.', '监听地址。')),
+  net: oneOf(['tcp']).default('tcp').meta(about('The kind of network.', '网络类型。')),
+  host: z
+    .url({ protocol: /^https?$/, error: 'a URL such as https://registry.example.com' })
+    .optional()
+    .meta(
+      about(
+        'The URL that clients know; answers then carry absolute URLs.',
+        '客户端使用的外部 URL；设置后应答中使用绝对 URL。',
+      ),
+    ),
+  prefix: text
+    .regex(/^\/(?:[\w.~-]+\/?)*$/, { error: 'a path that begins with /' })
+    .default('/')
+    .meta(about('What stands before /v2/ in every URL.', '所有 URL 中 /v2/ 之前的路径。')),
+  relativeurls: flag
+    .default(false)
+    .meta(
+      about(
+        'Answers carry relative URLs even if `http.host` is set.',
+        '即使设置了 `http.host`，应答中也使用相对 URL。',
+      ),
+    ),
+  headers: z
+    .record(z.string(), z.array(text, { error: 'a list of values' }))
+    .default({})
+    .meta(about('Headers added to every answer.', '附加到每个应答的头部。')),
+  draintimeout: duration
+    .prefault('30s')
+    .meta(about('How long requests may take to end at shutdown.', '停机时等待请求结束的最长时间。')),
+  tls: tls.optional(),
+  http2: z
+    .strictObject({ disabled: flag.default(false).meta(about('No HTTP/2 over TLS.', '在 TLS 上禁用 HTTP/2。')) })
+    .prefault({}),
+  debug: z
+    .strictObject({
+      addr: address
+        .optional()
+        .meta(
+          about('A second listener for operators: health and metrics.', '面向运维的第二监听地址：健康检查与指标。'),
+        ),
+      prometheus: z
+        .strictObject({
+          enabled: flag.default(false).meta(about('Serves metrics there.', '在该地址提供指标。')),
+          path: text
+            .regex(/^\//, { error: 'a path that begins with /' })
+            .default('/metrics')
+            .meta(about('Their path.', '指标的路径。')),
+        })
+        .prefault({}),
+    })
+    .prefault({}),
+})
+
+const repeated = {
+  interval: duration.prefault('10s').meta(about('How often.', '检查间隔。')),
+  timeout: duration.prefault('5s').meta(about('How long an answer may take.', '等待应答的最长时间。')),
+  threshold: count.default(3).meta(about('Failures in a row until it counts.', '连续失败多少次算作故障。')),
+}
+
+const health = z.strictObject({
+  storagedriver: z
+    .strictObject({
+      enabled: flag
+        .default(true)
+        .meta(about('Writes a small file to see whether the storage works.', '写入一个小文件以检查存储是否可用。')),
+      interval: repeated.interval,
+      threshold: repeated.threshold,
+    })
+    .prefault({}),
+  file: z
+    .array(
+      z.strictObject({
+        file: text.meta(about('Unhealthy while this file exists.', '该文件存在时视为不健康。')),
+        interval: repeated.interval,
+      }),
+    )
+    .default([]),
+  http: z
+    .array(
+      z.strictObject({
+        uri: z.url({ error: 'a URL' }).meta(about('Asked with HEAD.', '以 HEAD 请求的地址。')),
+        statuscode: z.int().min(100).max(599).default(200).meta(about('What it must answer.', '应返回的状态码。')),
+        headers: z
+          .record(z.string(), z.array(text))
+          .default({})
+          .meta(about('Headers sent along.', '随请求发送的头部。')),
+        ...repeated,
+      }),
+    )
+    .default([]),
+  tcp: z
+    .array(
+      z.strictObject({ addr: address.meta(about('Must take a connection.', '必须可以连接的地址。')), ...repeated }),
+    )
+    .default([]),
+})
+
+const urlPatterns = z.array(regularExpression).default([])
+
+const validation = z.strictObject({
+  enabled: flag
+    .optional()
+    .meta(about('Of older files; `disabled` is the one that counts.', '旧配置中的写法；以 `disabled` 为准。')),
+  disabled: flag.default(false).meta(about('Switches the rules below off.', '关闭以下规则。')),
+  manifests: z
+    .strictObject({
+      urls: z
+        .strictObject({
+          allow: urlPatterns.meta(
+            about(
+              'URLs that layers kept elsewhere may name. No rule allows all.',
+              '外部层可以使用的 URL。没有规则时全部允许。',
+            ),
+          ),
+          deny: urlPatterns.meta(about('URLs that they may not name.', '外部层不可使用的 URL。')),
+        })
+        .prefault({}),
+      indexes: z
+        .strictObject({
+          platforms: oneOf(['all', 'none', 'list'])
+            .default('all')
+            .meta(
+              about(
+                'Which images of an index must be there when it is pushed.',
+                '推送镜像索引时哪些平台的镜像必须已经存在。',
+              ),
+            ),
+          platformlist: z
+            .array(
+              z.strictObject({
+                os: text.meta(about('As in Go.', '同 Go 的写法。')),
+                architecture: text.meta(about('As in Go.', '同 Go 的写法。')),
+              }),
+            )
+            .default([]),
+        })
+        .prefault({}),
+    })
+    .prefault({}),
+})
+
+const limits = z.strictObject({
+  manifestsize: count.default(4_194_304).meta(about('The largest manifest, in bytes.', '清单的最大字节数。')),
+  tagsperpush: count
+    .default(100)
+    .meta(about('Tags in one push by digest (`?tag=`).', '一次按摘要推送可带的标签数（`?tag=`）。')),
+  pagesize: count.default(1_000).meta(about('Tags or referrers on one page.', '每页的标签或引用者数量。')),
+  uploads: count.default(10_000).meta(about('Uploads open at once.', '同时打开的上传数。')),
+  headertimeout: duration
+    .prefault('10s')
+    .meta(about('How long the headers of a request may take.', '接收请求头部的最长时间。')),
+  bodyidletimeout: duration
+    .prefault('60s')
+    .meta(about('How long a client may send nothing within a body.', '请求体中允许的最长静默时间。')),
+  keepalivetimeout: duration
+    .prefault('75s')
+    .meta(about('How long an idle connection stays open.', '空闲连接保持的时间。')),
+})
+
+/** The whole of `config.yml`. */
+export const configSchema = z.strictObject({
+  version: z.literal(['0.1', 0.1], { error: '0.1' }).meta(about('The version of the format: 0.1.', '格式版本：0.1。')),
+  log: log.prefault({}),
+  storage: storage.prefault({}),
+  http: http.prefault({}),
+  auth: z
+    .strictObject({
+      anonymous: z
+        .array(oneOf(ACTIONS))
+        .optional()
+        .meta(
+          about(
+            'What anyone may do without credentials. Required where the address is not loopback; on loopback all by default.',
+            '无凭据者可以执行的操作。非回环地址必须设置；回环地址默认全部允许。',
+          ),
+        ),
+    })
+    .prefault({}),
+  health: health.prefault({}),
+  validation: validation.prefault({}),
+  catalog: z
+    .strictObject({ maxentries: count.default(1_000).meta(about('Repositories on one page.', '每页的仓库数量。')) })
+    .prefault({}),
+  limits: limits.prefault({}),
+})
+
+export type ParsedConfig = z.output<typeof configSchema>

@@ -1,0 +1,58 @@
+import { z } from 'zod'
+
+const LENGTH_OF_TIME = 'a length of time with its unit, such as 30s, 5m or 168h'
+const HOST_AND_PORT = 'host:port, such as 127.0.0.1:5000, [::1]:5000 or :5000'
+const DURATION = /^(?:\d+(?:\.\d+)?(?:ns|us|µs|ms|s|m|h))+$/
+const DURATION_PART = /(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)/g
+const UNIT_MS = { ns: 1e-6, us: 1e-3, µs: 1e-3, ms: 1, s: 1_000, m: 60_000, h: 3_600_000 } as const
+
+const isUnit = (text: string): text is keyof typeof UNIT_MS => Object.hasOwn(UNIT_MS, text)
+
+/** A length of time as Go writes it, such as `10s` or `1h30m`; milliseconds inside. */
+export const duration = z.codec(
+  z.string({ error: LENGTH_OF_TIME }).regex(DURATION, { error: LENGTH_OF_TIME }),
+  z.number().nonnegative(),
+  {
+    decode: (text) => {
+      let totalMs = 0
+      for (const [, amount = '0', unit = ''] of text.matchAll(DURATION_PART)) {
+        if (isUnit(unit)) totalMs += Number(amount) * UNIT_MS[unit]
+      }
+      return totalMs
+    },
+    encode: (durationMs) => {
+      if (durationMs > 0 && durationMs % UNIT_MS.h === 0) return `${durationMs / UNIT_MS.h}h`
+      if (durationMs > 0 && durationMs % UNIT_MS.m === 0) return `${durationMs / UNIT_MS.m}m`
+      return durationMs % UNIT_MS.s === 0 ? `${durationMs / UNIT_MS.s}s` : `${durationMs}ms`
+    },
+  },
+)
+
+/** `host:port`; without a host, every address of the machine. */
+export const address = z.string({ error: HOST_AND_PORT }).refine(
+  (text) => {
+    const match = /^(\[[0-9a-fA-F:.]+\]|[^:[\]/\s]*):(\d{1,5})$/.exec(text)
+    return match !== null && Number(match[2]) <= 65_535
+  },
+  { error: HOST_AND_PORT },
+)
+
+export const regularExpression = z.string().refine(isRegularExpression, { error: 'a regular expression' })
+
+/** A positive whole number. */
+export const count = z.int({ error: 'a whole number of 1 or more' }).positive({ error: 'a whole number of 1 or more' })
+
+export const text = z.string({ error: 'text' })
+export const flag = z.boolean({ error: 'true or false' })
+
+export function oneOf<const Values extends readonly [string, ...string[]]>(values: Values) {
+  return z.enum(values, { error: `one of ${values.join(', ')}` })
+}
+
+function isRegularExpression(source: string): boolean {
+  try {
+    return new RegExp(source) instanceof RegExp
+  } catch {
+    return false
+  }
+}
