@@ -1,0 +1,100 @@
+import { rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { KindName, ServerKind } from './servers/kinds.ts'
+import { Server } from './servers/server.ts'
+import type { Case, Reading, Work } from './work/work.ts'
+
+const PREPARE_TIMEOUT_MS = 300_000
+const MEASURE_TIMEOUT_MS = 180_000
+
+/** What one server did in one case: the readings of each counted round, or why there are none. */
+export type Outcome = { readonly rounds: readonly (readonly Reading[])[] } | { readonly failure: string }
+
+/** One case, measured on every server that took part. */
+export interface CaseResult {
+  readonly label: string
+  readonly remark: string | undefined
+  readonly outcomes: ReadonlyMap<KindName, Outcome>
+}
+
+/**
+ * Runs a work on servers of its own, on empty folders: all servers are started and filled first, then each case goes
+ * round them, A B C ... A B C ..., first once as a warm-up and then the counted rounds. A server that answers wrongly,
+ * ends, or takes too long has failed this case; the others go on.
+ */
+export async function runWork(
+  work: Work,
+  kinds: readonly ServerKind[],
+  { folder, rounds }: { folder: string; rounds: number },
+): Promise<readonly CaseResult[]> {
+  const workFolder = join(folder, work.name)
+  const participants = kinds.filter((kind) => kind.isRegistry || work.includesStaticFiles)
+  const servers = await Promise.all(participants.map((kind) => Server.create(kind, join(workFolder, kind.name))))
+  const unprepared = new Map<Server, string>()
+  try {
+    for (const server of servers) {
+      const failure = await failureOf(server, PREPARE_TIMEOUT_MS, async () => {
+        if (!work.startsServers) await server.start()
+        await work.prepare(server)
+      })
+      if (failure !== undefined) unprepared.set(server, failure)
+    }
+    const results: CaseResult[] = []
+    for (const item of work.cases) {
+      console.error(`${new Date().toTimeString().slice(0, 8)}  ${item.label}`)
+      results.push(
+        await runCase(item, servers, { ...work, rounds: work.rounds ?? rounds, failures: new Map(unprepared) }),
+      )
+    }
+    return results
+  } finally {
+    await Promise.all(servers.map((server) => server.stop()))
+    await rm(workFolder, { recursive: true, force: true })
+  }
+}
+
+async function runCase(
+  item: Case,
+  servers: readonly Server[],
+  plan: { readonly rounds: number; readonly skipsWarmUp?: boolean; readonly failures: Map<Server, string> },
+): Promise<CaseResult> {
+  const { failures } = plan
+  const readings = new Map<Server, (readonly Reading[])[]>(servers.map((server) => [server, []]))
+  for (let round = plan.skipsWarmUp === true ? 1 : 0; round <= plan.rounds; round++) {
+    for (const server of servers) {
+      if (failures.has(server)) continue
+      const failure = await failureOf(server, MEASURE_TIMEOUT_MS, async () => {
+        const found = await item.measure(server, round)
+        if (round > 0) readings.get(server)?.push(found)
+      })
+      if (failure !== undefined) failures.set(server, failure)
+    }
+  }
+  const outcomes = new Map<KindName, Outcome>()
+  for (const [server, rounds] of readings) {
+    const failure = failures.get(server)
+    outcomes.set(server.kind.name, failure === undefined ? { rounds } : { failure })
+  }
+  return { label: item.label, remark: item.remark, outcomes }
+}
+
+/** Runs the action; gives the message of what it threw, or says that it took too long, and then ends the server. */
+async function failureOf(server: Server, timeoutMs: number, action: () => Promise<void>): Promise<string | undefined> {
+  let timer: NodeJS.Timeout | undefined
+  const tooLate = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => {
+      server.kill()
+      reject(new Error(`no end after ${timeoutMs / 1000} s`))
+    }, timeoutMs)
+  })
+  try {
+    await Promise.race([action(), tooLate])
+    return undefined
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error)
+    console.error(`          ${server.kind.title} failed: ${message}`)
+    return message
+  } finally {
+    clearTimeout(timer)
+  }
+}

@@ -1,0 +1,21 @@
+import { makeBlobGetWork } from './blob-get.ts'
+import { makeCatalogWork } from './catalog.ts'
+import { makeManifestWork } from './manifest.ts'
+import { makeMemoryWork } from './memory.ts'
+import { makeChunkedPushWork, makeMonolithicPushWork, makeStreamedPushWork } from './push.ts'
+import { makeStartUpWork } from './start-up.ts'
+import { makeTagListWork } from './tag-list.ts'
+import type { MakeWork } from './work.ts'
+
+/** Everything that is measured, in this order. The lists come last: their many small files take long to remove. */
+export const ALL_WORK: readonly MakeWork[] = [
+  makeManifestWork,
+  makeBlobGetWork,
+  makeMonolithicPushWork,
+  makeChunkedPushWork,
+  makeStreamedPushWork,
+  makeStartUpWork,
+  makeMemoryWork,
+  makeCatalogWork,
+  makeTagListWork,
+]
