@@ -171,10 +171,23 @@ test('pushing blobs in chunks', { concurrency: 4 }, async (t) => {
       const url = await current(client, begun)
       const patched = await client.patchChunk(url, bytes, `0-${CHUNK - 1}`)
       await current(client, client.location(patched), CHUNK - 1)
+      assert.equal((await client.head(begun)).header('range'), `0-${CHUNK - 1}`)
       // The location of any preceding POST or PATCH still answers.
       await current(client, begun, CHUNK - 1)
     },
   )
+
+  void t.test('spec "Pushing a blob in chunks": the digest counts, not the algorithm that was announced', async () => {
+    for (const [announced, used] of [ALGORITHMS, ALGORITHMS.toReversed()]) {
+      const [name, bytes] = [uniqueName(), randomBlob(CHUNK)]
+      const url = await client.startUpload(name, `?digest-algorithm=${announced}`)
+      const patched = await client.patchChunk(url, bytes, `0-${CHUNK - 1}`)
+      const digest = digestOf(bytes, used)
+      const closed = await client.putBlob(client.location(patched), digest)
+      if (closed.status === 201) await assertCreated(client, closed, bytes, digest)
+      else assertRefused(closed, 400, 'DIGEST_INVALID')
+    }
+  })
 
   void t.test('Docker: each answer about an upload names it by Docker-Upload-UUID', async () => {
     const begun = await client.post(`/v2/${uniqueName()}/blobs/uploads/`)

@@ -276,6 +276,23 @@ test('listing referrers', { concurrency: 4 }, async (t) => {
     const sboms = pushed.filter(({ artifactType }) => artifactType === SBOM)
     assertSameSet(await everyPage(client, filtered, 'artifactType'), sboms)
   })
+
+  void t.test('spec "Listing Referrers": a page is never larger than a manifest that clients read', async () => {
+    const { name, subject } = await subjectOf(client)
+    const config = typed(await client.pushBlob(name), mediaTypes.empty)
+    const pushed: Descriptor[] = []
+    const push = async (paddingBytes: number) => {
+      const annotations = { index: String(pushed.length), padding: 'x'.repeat(paddingBytes) }
+      const bytes = imageDocument(config, [], { subject, artifactType: SBOM, annotations })
+      const image = await client.pushManifest(name, bytes, mediaTypes.image)
+      pushed.push({ ...image, artifactType: SBOM, annotations })
+    }
+    // Two descriptors that fit into a page exactly, but for the index around them.
+    await push(PAGE_LIMIT_BYTES / 2)
+    const withoutPadding = JSON.stringify({ ...pushed[0], annotations: { index: '1', padding: '' } }).length
+    await push(PAGE_LIMIT_BYTES - JSON.stringify(pushed[0]).length - withoutPadding)
+    assertSameSet(await everyPage(client, `/v2/${name}/referrers/${subject.digest}`), pushed)
+  })
 })
 
 function assertEmpty(answer: Answer): void {

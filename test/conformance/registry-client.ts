@@ -284,6 +284,7 @@ function checked(
   if (answer.status === 429) assert.ok(answer.header('retry-after'), '429 without Retry-After')
   if (method === 'HEAD' || answer.status === 204 || answer.status === 304)
     assert.equal(body.length, 0, describe(answer))
+  if (answer.status === 204) assert.equal(answer.header('content-length'), undefined, 'RFC 9110, section 8.6')
   assertWarnings(answer)
   return answer
 }
