@@ -15,7 +15,6 @@ export const ERROR_CODES = {
   NAME_INVALID: { status: 400, meaning: 'invalid repository name' },
   NAME_UNKNOWN: { status: 404, meaning: 'repository name not known to registry' },
   PAGINATION_NUMBER_INVALID: { status: 400, meaning: 'invalid number of results requested' },
-  PRECONDITION_FAILED: { status: 412, meaning: 'the object is not in the state that the request asks for' },
   RANGE_INVALID: { status: 416, meaning: 'invalid content range' },
   SIZE_INVALID: { status: 400, meaning: 'provided length did not match content length' },
   TAG_INVALID: { status: 400, meaning: 'manifest tag did not match URI' },
@@ -31,7 +30,7 @@ export type ErrorCode = keyof typeof ERROR_CODES
 export interface RegistryErrorOptions {
   /** Facts for a program that reads the answer; any JSON. */
   detail?: unknown
-  /** The status, where the specification asks for another than the code's usual one (413, 414). */
+  /** The status, where the specification asks for another than the code's usual one (412, 413, 414). */
   status?: number
   /** Headers that go with the answer, such as `Range` or `Retry-After`. */
   headers?: Record<string, string>

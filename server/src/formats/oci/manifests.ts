@@ -51,7 +51,7 @@ export interface ServedManifest {
 
 /**
  * Stores a manifest and lets its tags stand for it, all or nothing.
- * @throws RegistryError MANIFEST_INVALID, MANIFEST_BLOB_UNKNOWN, DIGEST_INVALID, PRECONDITION_FAILED
+ * @throws RegistryError MANIFEST_INVALID, MANIFEST_BLOB_UNKNOWN, DIGEST_INVALID, and what `checkCurrent` throws
  */
 export async function pushManifest(dependencies: ManifestDependencies, push: ManifestPush): Promise<PushedManifest> {
   const { database, blobs, policy } = dependencies
@@ -80,7 +80,8 @@ export async function pushManifest(dependencies: ManifestDependencies, push: Man
 
 /**
  * Finds what a reference stands for. By digest it is served as it is; by tag, a client that knows no index gets the
- * image for linux/amd64 out of one.
+ * image for linux/amd64 out of one. What the client did not ask for is served where there is nothing better, as the
+ * specification demands.
  * @throws RegistryError NAME_UNKNOWN, MANIFEST_UNKNOWN
  */
 export async function getManifest(
@@ -98,13 +99,11 @@ export async function getManifest(
     throw manifestUnknown(`the repository has no tag "${tag}"`, { tag })
   }
   const found = await serve(dependencies, repositoryId, digest)
-  if (query.acceptance.accepts(found.mediaType)) return found
-  if (!isIndexType(found.mediaType)) throw notAccepted(found.mediaType)
-  const child = defaultPlatformDigest(found)
-  if (child === undefined) throw notAccepted(found.mediaType)
+  const { acceptance } = query
+  const child = acceptance.accepts(found.mediaType) ? undefined : defaultPlatformDigest(found)
+  if (child === undefined) return found
   const image = await serve(dependencies, repositoryId, child)
-  if (!query.acceptance.accepts(image.mediaType)) throw notAccepted(image.mediaType)
-  return image
+  return acceptance.accepts(image.mediaType) ? image : found
 }
 
 /**
@@ -194,18 +193,13 @@ async function serve(
 }
 
 function defaultPlatformDigest(index: ServedManifest): Digest | undefined {
+  if (!isIndexType(index.mediaType)) return undefined
   const manifest = parseManifest(index.bytes, index.mediaType)
   if (manifest.kind !== 'index') return undefined
   const match = manifest.manifests.find(
     ({ platform }) => platform?.os === DEFAULT_PLATFORM.os && platform.architecture === DEFAULT_PLATFORM.architecture,
   )
   return match !== undefined && isDigest(match.digest) ? match.digest : undefined
-}
-
-function notAccepted(mediaType: string): RegistryError {
-  return manifestUnknown(`the manifest is of the type ${mediaType}, which the Accept header does not list`, {
-    mediaType,
-  })
 }
 
 function manifestUnknown(message: string, detail: unknown): RegistryError {

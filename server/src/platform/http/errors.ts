@@ -6,6 +6,8 @@ import { BodyInterruptedError } from './body.ts'
 /** How long a client that was refused may go on sending its body, so that it gets to read the answer. */
 const LINGER_MS = 10_000
 
+const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'] as const
+
 /** The kernel's words for a full disk. */
 const FULL_CODES = new Set(['ENOSPC', 'EDQUOT'])
 /** SQLite's result code for a full disk (sqlite.org/rescode.html). */
@@ -28,12 +30,19 @@ export function answerError(error: unknown, request: FastifyRequest, reply: Fast
   if (known.status >= 500) request.log.error({ err: error }, 'a request failed')
   if (!request.raw.complete) endRest(request)
   if (reply.sent) return
+  if (known.status === 405) void reply.header('allow', allowedMethods(request).join(', '))
   void reply
     .code(known.status)
     .headers(known.headers)
     .header('content-type', 'application/json; charset=utf-8')
     .header('cache-control', 'no-store')
     .send(errorBody(known))
+}
+
+/** The methods that the URL of a request takes, but for the one that was just refused (RFC 9110, section 15.5.6). */
+export function allowedMethods(request: FastifyRequest): string[] {
+  const [url = '/'] = request.url.split('?', 1)
+  return METHODS.filter((method) => method !== request.method && request.server.findRoute({ url, method }) !== null)
 }
 
 /** Answers a connection whose bytes are no HTTP request, or do not become one in time. */

@@ -5,7 +5,7 @@ export interface ByteRange {
 }
 
 const BYTES_UNIT = /^bytes=/i
-const SINGLE_RANGE = /^bytes=[ \t]*(\d{0,15})-(\d{0,15})[ \t]*$/i
+const SINGLE_RANGE = /^bytes=[ \t]*(\d{0,40})-(\d{0,40})[ \t]*$/i
 
 /**
  * Reads a `Range` header (RFC 9110, section 14.2).

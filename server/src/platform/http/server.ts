@@ -12,7 +12,7 @@ import {
   type FastifyRequest,
 } from 'fastify'
 import type { Logger } from '#platform/log'
-import { answerClientError, answerError } from './errors.ts'
+import { allowedMethods, answerClientError, answerError } from './errors.ts'
 import type { Metrics } from './metrics.ts'
 import { loadTls, reloadTlsOnChange, type TlsOptions } from './tls.ts'
 
@@ -170,13 +170,9 @@ function requestId(header: string | string[] | undefined): string {
 }
 
 async function answerNotFound(request: FastifyRequest): Promise<never> {
-  const [url = '/'] = request.url.split('?', 1)
-  const methods = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'] as const
-  const allowed = methods.filter((method) => request.server.findRoute({ url, method }) !== null)
-  if (allowed.length === 0) throw new RegistryError('UNSUPPORTED', 'there is nothing at this URL', { status: 404 })
-  throw new RegistryError('UNSUPPORTED', `${request.method} is not supported here`, {
-    headers: { allow: allowed.join(', ') },
-  })
+  if (allowedMethods(request).length > 0)
+    throw new RegistryError('UNSUPPORTED', `${request.method} is not supported here`)
+  throw new RegistryError('UNSUPPORTED', 'there is nothing at this URL', { status: 404 })
 }
 
 function urlTooLong(): RegistryError {

@@ -50,7 +50,8 @@ function checkConditions(request: FastifyRequest, current: Digest | undefined): 
   const { 'if-match': ifMatch, 'if-none-match': ifNoneMatch } = request.headers
   const matches = (header: string) => current !== undefined && matchesEtag(header, `"${current}"`)
   if ((ifMatch === undefined || matches(ifMatch)) && (ifNoneMatch === undefined || !matches(ifNoneMatch))) return
-  throw new RegistryError('PRECONDITION_FAILED', 'the manifest was changed meanwhile; read it again', {
+  throw new RegistryError('UNSUPPORTED', 'the manifest was changed meanwhile; read it again', {
+    status: 412,
     detail: { digest: current },
   })
 }
