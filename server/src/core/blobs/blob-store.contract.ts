@@ -29,17 +29,23 @@ export function testBlobStore(name: string, open: (t: TestContext) => Promise<Bl
     await store.finishUpload('u', digest)
     assert.equal(await store.size(digest), content.byteLength)
     assert.equal(await store.uploadSize('u'), 0)
-    const whole = await store.read(digest, 0, content.byteLength - 1)
-    assert.ok(whole !== undefined && (await buffer(whole)).equals(content))
-    const part = await store.read(digest, 5, 9)
-    assert.ok(part !== undefined && (await buffer(part)).equals(content.subarray(5, 10)))
+    assert.ok((await buffer(store.read(digest, 0, content.byteLength - 1))).equals(content))
+    assert.ok((await buffer(store.read(digest, 5, 9))).equals(content.subarray(5, 10)))
   })
 
   test(`${name}: content that was never finished is not there`, async (t) => {
     const store = await open(t)
     const digest = sha256(Buffer.from('absent'))
     assert.equal(await store.size(digest), undefined)
-    assert.equal(await store.read(digest, 0, 1), undefined)
+    await assert.rejects(buffer(store.read(digest, 0, 1)))
+  })
+
+  test(`${name}: a read of more than there is fails instead of ending early`, async (t) => {
+    const store = await open(t)
+    const digest = sha256(Buffer.from('short'))
+    await store.appendUpload('u', 0, chunksOf(Buffer.from('short')))
+    await store.finishUpload('u', digest)
+    await assert.rejects(buffer(store.read(digest, 0, 9)))
   })
 
   test(`${name}: an upload without bytes becomes empty content`, async (t) => {

@@ -27,8 +27,8 @@ const MAX_CACHED_BYTES = 1024 * 1024
 /** A blob that a repository has. */
 export interface BlobContent {
   readonly sizeBytes: number
-  /** Its bytes from `start` up to and including `end`; without them, all. Undefined if the store lost it meanwhile. */
-  read(start?: number, end?: number): Promise<Readable | undefined>
+  /** Its bytes from `start` up to and including `end`; the stream fails if the store lost them meanwhile. */
+  read(start: number, end: number): Readable
 }
 
 export interface Blobs {
@@ -61,9 +61,9 @@ export function createBlobs(dependencies: { database: Database; store: BlobStore
   })
 
   const loadVerified = async (digest: Digest, sizeBytes: number): Promise<Buffer | undefined> => {
-    const stream = await store.read(digest, 0, Math.max(0, sizeBytes - 1))
-    const bytes = stream === undefined ? undefined : await buffer(stream)
-    return bytes !== undefined && digestOf(digestAlgorithm(digest), bytes) === digest ? bytes : undefined
+    if ((await store.size(digest)) !== sizeBytes) return undefined
+    const bytes = sizeBytes === 0 ? Buffer.alloc(0) : await buffer(store.read(digest, 0, sizeBytes - 1))
+    return digestOf(digestAlgorithm(digest), bytes) === digest ? bytes : undefined
   }
 
   return {
@@ -77,7 +77,7 @@ export function createBlobs(dependencies: { database: Database; store: BlobStore
         log.error({ digest, sizeBytes, storedBytes }, 'a blob is missing or damaged in the store')
         return undefined
       }
-      return { sizeBytes, read: async (start = 0, end = sizeBytes - 1) => store.read(digest, start, end) }
+      return { sizeBytes, read: (start, end) => store.read(digest, start, end) }
     },
     sizes: findBlobSizes,
     repositoriesWith: async (digest) => findRepositoriesWithBlob(database.read, digest, MAX_MOUNT_CANDIDATES),

@@ -1,7 +1,7 @@
 import { createReadStream } from 'node:fs'
 import { type FileHandle, mkdir, open, opendir, rename, rm, stat, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { Readable } from 'node:stream'
+import { Readable } from 'node:stream'
 import { type Digest, digestAlgorithm, digestHex } from '@entrepot/oci'
 import type { BlobStore, StoredUpload } from './store.ts'
 
@@ -90,9 +90,8 @@ export class FilesystemStore implements BlobStore {
     return sizeOf(this.#blobPath(digest))
   }
 
-  async read(digest: Digest, start: number, end: number): Promise<Readable | undefined> {
-    const file = await open(this.#blobPath(digest), 'r').catch(ignoreAbsent)
-    return file?.createReadStream({ start, end, highWaterMark: Math.min(end - start + 1, READ_SIZE_BYTES) })
+  read(digest: Digest, start: number, end: number): Readable {
+    return Readable.from(readExactly(this.#blobPath(digest), start, end), { objectMode: false })
   }
 
   async check(): Promise<void> {
@@ -112,6 +111,17 @@ export class FilesystemStore implements BlobStore {
   #blobPath(digest: Digest): string {
     return join(this.#blobFolder(digest), digestHex(digest))
   }
+}
+
+async function* readExactly(path: string, start: number, end: number): AsyncIterable<Uint8Array> {
+  let missingBytes = end - start + 1
+  const highWaterMark = Math.min(missingBytes, READ_SIZE_BYTES)
+  for await (const chunk of createReadStream(path, { start, end, highWaterMark })) {
+    if (!(chunk instanceof Uint8Array)) continue
+    missingBytes -= chunk.byteLength
+    yield chunk
+  }
+  if (missingBytes > 0) throw new Error(`${path} is ${missingBytes} bytes shorter than it was`)
 }
 
 /** Writes while the next bytes are received: at most one write is on its way, and one gathering. */

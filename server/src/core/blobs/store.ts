@@ -31,8 +31,11 @@ export interface BlobStore {
   listUploads(): AsyncIterable<StoredUpload>
   /** The size in bytes of the content of that digest, or undefined if the store has none. */
   size(digest: Digest): Promise<number | undefined>
-  /** Opens content for reading from `start` up to and including `end`; undefined if the store has none. */
-  read(digest: Digest, start: number, end: number): Promise<Readable | undefined>
+  /**
+   * The content from `start` up to and including `end`. The stream fails, rather than end early, when the store has no
+   * such content or less of it.
+   */
+  read(digest: Digest, start: number, end: number): Readable
   /** Writes and removes a small object, to learn whether the store works. Throws the store's error. */
   check(): Promise<void>
 }

@@ -26,7 +26,8 @@ test('a name is folded into one segment, even when it is made of the words that 
 })
 
 test('URLs without a name stay as they are', () => {
-  for (const url of ['/', '/v2', '/v2/', '/v2/_catalog?n=1', '/v2/_oci/ext/discover', '/metrics', '/v2/manifests/x']) {
+  assert.equal(foldRepositoryName('/v2', ''), '/v2/')
+  for (const url of ['/', '/v2/', '/v2/_catalog?n=1', '/v2/_oci/ext/discover', '/metrics', '/v2/manifests/x']) {
     assert.equal(foldRepositoryName(url, ''), url)
   }
 })

@@ -19,6 +19,8 @@ import { type Digest, parseRepositoryName } from '@entrepot/oci'
  */
 export function foldRepositoryName(url: string, prefix: string): string {
   const base = `${prefix}/v2/`
+  // Some clients ask for the base without its last slash.
+  if (url === `${prefix}/v2`) return base
   if (!url.startsWith(base)) return url
   const query = url.indexOf('?')
   const path = query < 0 ? url : url.slice(0, query)

@@ -26,14 +26,16 @@ export async function listReferrers(
       ? []
       : await findReferrers(connection, repositoryId, { ...query, limit: query.limit + 1 })
   const descriptors: string[] = []
-  let sizeBytes = 0
+  const beginning = `{"schemaVersion":2,"mediaType":"${OCI_IMAGE_INDEX}","manifests":[`
+  const ending = ']}'
+  let sizeBytes = beginning.length + ending.length
   for (const row of rows.slice(0, query.limit)) {
     const descriptor = JSON.stringify(toDescriptor(row))
-    sizeBytes += Buffer.byteLength(descriptor)
+    sizeBytes += Buffer.byteLength(descriptor) + 1
     if (descriptors.length > 0 && sizeBytes > MAX_PAGE_BYTES) break
     descriptors.push(descriptor)
   }
-  const json = `{"schemaVersion":2,"mediaType":"${OCI_IMAGE_INDEX}","manifests":[${descriptors.join(',')}]}`
+  const json = beginning + descriptors.join(',') + ending
   return { json, next: descriptors.length < rows.length ? rows[descriptors.length - 1]?.digest : undefined }
 }
 

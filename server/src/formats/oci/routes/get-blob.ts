@@ -39,6 +39,6 @@ export const getBlob: OciRoute = (context) => ({
     void reply.header('content-length', end - start + 1)
     if (range !== undefined) void reply.code(206).header('content-range', `bytes ${start}-${end}/${blob.sizeBytes}`)
     if (request.method === 'HEAD' || blob.sizeBytes === 0) return reply.send()
-    return reply.send(await blob.read(start, end))
+    return reply.send(blob.read(start, end))
   },
 })
