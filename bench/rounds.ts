@@ -2,7 +2,7 @@ import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { KindName, ServerKind } from './servers/kinds.ts'
 import { Server } from './servers/server.ts'
-import type { Case, Reading, Work } from './work/work.ts'
+import { type Case, count, type Reading, type Work } from './work/work.ts'
 
 const PREPARE_TIMEOUT_MS = 300_000
 const MEASURE_TIMEOUT_MS = 180_000
@@ -40,11 +40,12 @@ export async function runWork(
       if (failure !== undefined) unprepared.set(server, failure)
     }
     const results: CaseResult[] = []
+    const countedRounds = work.rounds ?? rounds
     for (const item of work.cases) {
-      console.error(`${new Date().toTimeString().slice(0, 8)}  ${item.label}`)
-      results.push(
-        await runCase(item, servers, { ...work, rounds: work.rounds ?? rounds, failures: new Map(unprepared) }),
-      )
+      const label = countedRounds === rounds ? item.label : `${item.label} (${count(countedRounds, 'round')})`
+      console.error(`${new Date().toTimeString().slice(0, 8)}  ${label}`)
+      const failures = new Map(unprepared)
+      results.push(await runCase({ ...item, label }, servers, { ...work, rounds: countedRounds, failures }))
     }
     return results
   } finally {

@@ -64,6 +64,7 @@ export class HttpConnection {
    * @throws Error when the connection breaks or the answer is no HTTP
    */
   async request(request: HttpRequest): Promise<HttpAnswer> {
+    if (this.#socket.destroyed) throw new Error('the connection is closed')
     const parser = new AnswerParser(request.method, request.onBody)
     const answered = new Promise<void>((resolve, reject) => {
       this.#settle = (error) => (error === undefined ? resolve() : reject(error))
@@ -85,8 +86,7 @@ export class HttpConnection {
     this.#socket.write(this.#headOf(request))
     const blocks = body.length === undefined ? chunkedCoding(body.bytes) : body.bytes
     for (const block of blocks) {
-      if (this.#parser?.head !== undefined)
-        throw new Error(`status ${this.#parser.head.status} before the end of a body`)
+      if (this.#parser?.head !== undefined) return
       if (!this.#socket.write(block)) await once(this.#socket, 'drain')
     }
   }

@@ -47,16 +47,16 @@ function describeMethod({ options, loadGenerator }: RunRecord): string {
 - All servers run at the same time on this machine, on empty folders of the same disk, with the same configuration file
   (filesystem storage, in-memory descriptor cache for those that have one, no access log, log level error, deleting
   enabled); nginx serves the same bytes as plain files with sendfile and shows the limit.
-- Each case goes round the servers, A B C ... A B C ...: one warm-up round, then ${options.rounds} counted ones (start-up more,
-  memory ${Math.min(options.rounds, 3)} and no warm-up: each of its measurements has a fresh process). A ratio is the median of the ratios of each
-  round; treat a difference under a quarter as not shown.
+- Each case goes round the servers, A B C ... A B C ...: one warm-up round, then the counted rounds, ${options.rounds} unless
+  the table says otherwise. A ratio is the median of the ratios of each round; treat a difference under a quarter as
+  not shown. Measurements of memory, and of 64 clients at once, have a fresh process each, and so no warm-up.
 - Client, server and kernel share the processors, over loopback, without TLS, with warm page cache.
-- Manifests and blobs of 64 KiB: GET by ${loadGenerator} for one second; HEAD by the bench's own client (bare sockets in one
-  Node.js process), which also does everything else. It reads into one buffer of 256 KiB and drops the bytes.
+- Manifests and blobs of 64 KiB: GET for one second by ${loadGenerator}; everything else, and HEAD,
+  by the bench's own client: bare sockets in one Node.js process. It reads into one buffer of 256 KiB and drops the bytes.
 - Every answer's status and length are checked, and its digest where it is named; all bytes are hashed for manifests in
   each round and for blobs in the warm-up round; names in lists are compared one by one once in each round. A wrong
   answer makes the whole cell "failed".
-- Pushed blobs are new to the server each time. After each push they are removed from the disk and the disk is synced,
+- Each server waits for the disk as it does by default. Pushed blobs are new to the server each time. After each push they are removed from the disk and the disk is synced,
   outside of what is measured.
 - Tags and repositories come into Entrepot by its API; for the distribution servers their folders are laid out on disk.
 - Processor time is that of the server's process tree from /proc, in steps of 10 ms. Memory at rest is the resident size

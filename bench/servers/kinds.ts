@@ -28,12 +28,20 @@ export interface MissingKind {
 
 /** Looks for Entrepot and its peers on this machine. Entrepot comes first. */
 export async function findServerKinds(): Promise<{ kinds: readonly ServerKind[]; missing: readonly MissingKind[] }> {
-  const entrepotVersion = firstLineOf(LAUNCHER, ['version'])
+  const entrepotVersion = firstLineOf(LAUNCHER, ['version'])?.replace(/^entrepot /, '') ?? 'unknown'
+  const commit = firstLineOf('git', [
+    '--no-optional-locks',
+    '-C',
+    join(LAUNCHER, '..'),
+    'describe',
+    '--always',
+    '--dirty',
+  ])
   const dockerRegistryVersion = firstLineOf('docker-registry', ['--version'])
   const nginxVersion = firstLineOf('nginx', ['-v'])
   const distribution3 = await findDistribution3()
 
-  const kinds: ServerKind[] = [registry('entrepot', 'Entrepot', entrepotVersion ?? 'unknown', LAUNCHER)]
+  const kinds: ServerKind[] = [registry('entrepot', 'Entrepot', `${entrepotVersion}, commit ${commit}`, LAUNCHER)]
   const missing: MissingKind[] = []
   if (dockerRegistryVersion === undefined) {
     missing.push({ title: 'docker-registry 2.8.2', reason: 'the command `docker-registry` is not installed' })

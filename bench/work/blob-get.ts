@@ -10,13 +10,15 @@ import { type Case, count, type MakeWork, sizeText, transferReadings } from './w
 
 const REPOSITORY = 'bench/blobs'
 const CLIENTS = [1, 8]
+const SIZES = [64 * KIB, 4 * MIB, 256 * MIB, GIB]
+const QUICK_SIZES = [64 * KIB, 256 * MIB]
 /** Up to this size the rate of requests is measured, above it the rate of bytes. */
 const SMALL_BYTES = 64 * KIB
 const MEASURE_MS = 800
 
 /** Blobs of several sizes, read again and again from the page cache. nginx serves the same bytes at the same paths. */
 export const makeBlobGetWork: MakeWork = ({ quick }) => {
-  const payloads = [64 * KIB, 4 * MIB, 256 * MIB, ...(quick ? [] : [GIB])].map(makePayload)
+  const payloads = (quick ? QUICK_SIZES : SIZES).map(makePayload)
   return {
     name: 'blob-get',
     includesStaticFiles: true,

@@ -18,7 +18,7 @@ export const makeMemoryWork: MakeWork = ({ quick, rounds }) => {
     name: 'memory',
     includesStaticFiles: false,
     startsServers: true,
-    rounds: Math.min(rounds, 3),
+    rounds: quick ? 1 : Math.min(rounds, 3),
     skipsWarmUp: true,
     prepare: async () => {},
     cases: [

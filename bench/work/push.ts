@@ -14,13 +14,10 @@ interface Load {
 
 const LOADS: readonly Load[] = [
   { clients: 1, sizeBytes: 256 * MIB },
-  { clients: 4, sizeBytes: 128 * MIB },
-  { clients: 16, sizeBytes: 64 * MIB },
+  { clients: 4, sizeBytes: 64 * MIB },
+  { clients: 16, sizeBytes: 32 * MIB },
 ]
-const QUICK_LOADS: readonly Load[] = [
-  { clients: 1, sizeBytes: 128 * MIB },
-  { clients: 4, sizeBytes: 32 * MIB },
-]
+const QUICK_LOADS: readonly Load[] = [{ clients: 4, sizeBytes: 64 * MIB }]
 
 /** POST and one PUT. */
 export const makeMonolithicPushWork: MakeWork = ({ quick }) =>

@@ -5,7 +5,7 @@ import type { HttpServerOptions } from '#platform/http'
 import type { Config } from './config/index.ts'
 
 /** Reads `host:port`; without a host, every address of the machine is meant. */
-export function parseAddress(address: string): { host: string; port: number } {
+function parseAddress(address: string): { host: string; port: number } {
   const colon = address.lastIndexOf(':')
   const host = address.slice(0, colon).replace(/^\[(.*)\]$/, '$1')
   return { host: host === '' ? '::' : host, port: Number(address.slice(colon + 1)) }

@@ -23,7 +23,7 @@ export function startsWith(path: readonly string[], beginning: readonly string[]
 }
 
 /** The schema inside its default, if it has one, and whether it may be left out. */
-export function unwrap(schema: unknown): unknown {
+function unwrap(schema: unknown): unknown {
   if (schema instanceof z.ZodOptional || schema instanceof z.ZodDefault || schema instanceof z.ZodPrefault) {
     return unwrap(schema.unwrap())
   }

@@ -6,7 +6,7 @@ import type { ManifestDependencies } from './manifests.ts'
 import { type Links, repositoryOf } from './paths.ts'
 
 /** How large a client may make things. */
-export interface OciLimits extends BodyLimits {
+interface OciLimits extends BodyLimits {
   readonly manifestBytes: number
   readonly tagsPerPush: number
   /** Entries of one page of tags or referrers. */

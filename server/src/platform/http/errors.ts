@@ -14,7 +14,7 @@ const FULL_CODES = new Set(['ENOSPC', 'EDQUOT'])
 const SQLITE_FULL = 13
 
 /** The body that every error is answered with (distribution-spec, "Error Codes"). */
-export function errorBody(error: RegistryError): string {
+function errorBody(error: RegistryError): string {
   const detail = error.detail === undefined ? {} : { detail: error.detail }
   return JSON.stringify({ errors: [{ code: error.code, message: error.message, ...detail }] })
 }
