@@ -10,8 +10,8 @@ import {
   randomBlob,
   uniqueName,
   unknownDigest,
-} from './content.ts'
-import { type Answer, RegistryClient, assertContent, assertRefused, describe, startClient } from './registry-client.ts'
+} from '../content.ts'
+import { type Answer, RegistryClient, assertContent, assertRefused, describe, startClient } from '../registry-client.ts'
 
 test('deleting', { concurrency: 4 }, async (t) => {
   const client = await startClient(t)

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { digestOf, imageDocument, mediaTypes, randomBlob, uniqueName } from './content.ts'
+import { digestOf, imageDocument, mediaTypes, randomBlob, uniqueName } from '../content.ts'
 import {
   type RegistryClient,
   assertContent,
@@ -9,7 +9,7 @@ import {
   describe,
   exchangeRaw,
   startClient,
-} from './registry-client.ts'
+} from '../registry-client.ts'
 
 /** Headers that tell of the moment or of the connection, not of what was asked for. */
 const VOLATILE_HEADERS = ['date', 'connection', 'keep-alive', 'x-request-id', 'transfer-encoding', 'content-length']

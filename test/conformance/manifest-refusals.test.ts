@@ -12,8 +12,8 @@ import {
   typed,
   uniqueName,
   unknownDigest,
-} from './content.ts'
-import { type RegistryClient, assertRefused, errorCodes, record, startClient } from './registry-client.ts'
+} from '../content.ts'
+import { type RegistryClient, assertRefused, errorCodes, record, startClient } from '../registry-client.ts'
 
 test('refusing manifests', { concurrency: 4 }, async (t) => {
   const client = await startClient(t)

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { ALGORITHMS, digestOf, randomBlob, uniqueName, unknownDigest } from './content.ts'
+import { ALGORITHMS, digestOf, randomBlob, uniqueName, unknownDigest } from '../content.ts'
 import {
   type Answer,
   type RegistryClient,
@@ -8,7 +8,7 @@ import {
   assertRefused,
   describe,
   startClient,
-} from './registry-client.ts'
+} from '../registry-client.ts'
 
 test('mounting blobs', { concurrency: 4 }, async (t) => {
   const client = await startClient(t)

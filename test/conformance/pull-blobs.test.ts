@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { ALGORITHMS, digestOf, randomBlob, uniqueName, unknownDigest } from './content.ts'
+import { ALGORITHMS, digestOf, randomBlob, uniqueName, unknownDigest } from '../content.ts'
 import {
   type Answer,
   type RegistryClient,
@@ -8,7 +8,7 @@ import {
   assertContentHeaders,
   assertRefused,
   startClient,
-} from './registry-client.ts'
+} from '../registry-client.ts'
 
 const SIZE = 2048
 

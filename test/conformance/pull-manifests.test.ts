@@ -9,8 +9,8 @@ import {
   typed,
   uniqueName,
   unknownDigest,
-} from './content.ts'
-import { assertContent, assertContentHeaders, assertRefused, startClient } from './registry-client.ts'
+} from '../content.ts'
+import { assertContent, assertContentHeaders, assertRefused, startClient } from '../registry-client.ts'
 
 test('pulling manifests', { concurrency: 4 }, async (t) => {
   const client = await startClient(t)

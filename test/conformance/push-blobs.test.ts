@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { ALGORITHMS, digestOf, mediaTypes, randomBlob, uniqueName, unknownDigest } from './content.ts'
+import { ALGORITHMS, digestOf, mediaTypes, randomBlob, uniqueName, unknownDigest } from '../content.ts'
 import {
   type Answer,
   type RegistryClient,
@@ -9,7 +9,7 @@ import {
   describe,
   exchangeRaw,
   startClient,
-} from './registry-client.ts'
+} from '../registry-client.ts'
 
 const UUID = /[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/i
 const MALFORMED_DIGESTS = [

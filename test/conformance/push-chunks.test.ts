@@ -2,8 +2,8 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { startRegistry } from '../harness.ts'
-import { ALGORITHMS, digestOf, randomBlob, uniqueName, unknownDigest } from './content.ts'
-import { type Answer, RegistryClient, assertContent, assertRefused, describe, startClient } from './registry-client.ts'
+import { ALGORITHMS, digestOf, randomBlob, uniqueName, unknownDigest } from '../content.ts'
+import { type Answer, RegistryClient, assertContent, assertRefused, describe, startClient } from '../registry-client.ts'
 
 const CHUNK = 65_536
 const SIZE = 3 * CHUNK - 5

@@ -13,7 +13,7 @@ import {
   typed,
   uniqueName,
   unknownDigest,
-} from './content.ts'
+} from '../content.ts'
 import {
   type Answer,
   type RegistryClient,
@@ -22,7 +22,7 @@ import {
   describe,
   record,
   startClient,
-} from './registry-client.ts'
+} from '../registry-client.ts'
 
 const EMPTY = Buffer.from('{}')
 const ARTIFACT = 'application/vnd.example.sbom.v1'

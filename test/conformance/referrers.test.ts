@@ -11,7 +11,7 @@ import {
   typed,
   uniqueName,
   unknownDigest,
-} from './content.ts'
+} from '../content.ts'
 import {
   type Answer,
   type RegistryClient,
@@ -20,7 +20,7 @@ import {
   describe,
   record,
   startClient,
-} from './registry-client.ts'
+} from '../registry-client.ts'
 
 const SBOM = 'application/vnd.example.sbom.v1+json'
 const SIGNATURE = 'application/vnd.example.signature.v1'

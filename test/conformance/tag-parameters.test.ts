@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { ALGORITHMS, digestOf, imageDocument, mediaTypes, uniqueName } from './content.ts'
+import { ALGORITHMS, digestOf, imageDocument, mediaTypes, uniqueName } from '../content.ts'
 import {
   type Answer,
   type RegistryClient,
@@ -11,7 +11,7 @@ import {
   record,
   startClient,
   strings,
-} from './registry-client.ts'
+} from '../registry-client.ts'
 
 test('pushing a manifest with tag parameters', { concurrency: 4 }, async (t) => {
   const client = await startClient(t)

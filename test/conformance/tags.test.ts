@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { imageDocument, mediaTypes, uniqueName } from './content.ts'
+import { imageDocument, mediaTypes, uniqueName } from '../content.ts'
 import {
   type Answer,
   type RegistryClient,
@@ -9,7 +9,7 @@ import {
   record,
   startClient,
   strings,
-} from './registry-client.ts'
+} from '../registry-client.ts'
 
 const TAGS = ['1.0', '1.10', '1.9', 'A', 'B', '_x', 'a', 'a-b', 'a.b', 'b', 'latest', 'z']
 const INVALID_NUMBERS = ['-1', 'abc', '1.5', '1e3', '0x10', '%20', '1,2', '9'.repeat(40), '+1', '%00']

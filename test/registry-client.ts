@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { Agent, type IncomingHttpHeaders, type OutgoingHttpHeaders, request as httpRequest } from 'node:http'
 import { connect } from 'node:net'
 import type { TestContext } from 'node:test'
-import { type TestRegistryOptions, startRegistry } from '../harness.ts'
+import { type TestRegistryOptions, startRegistry } from './harness.ts'
 import { type Algorithm, type Descriptor, digestOf, imageDocument, mediaTypes, randomBlob } from './content.ts'
 
 const ANSWER_TIMEOUT_MS = 30_000
