@@ -50,7 +50,7 @@ test('containerd', async (t) => {
     const pulled = await containerdPull(containerd, remote('multi:1'), '--all-platforms')
     assert.deepEqual(pulled, { ...single, digest: index.digest })
     const foreign = await containerdPull(containerd, remote('multi:1'), '--platform', 'linux/arm64')
-    assert.deepEqual([foreign.digest, foreign.diffIds], [index.digest, single.diffIds])
+    assert.deepEqual(foreign, { ...arm64, digest: index.digest })
   })
 
   await t.test('pushes and pulls an image with zstd layers', async () => {
