@@ -7,6 +7,8 @@ export interface Client {
   readonly name: ClientName
   /** Sends the amd64 Debian image from the client's own storage to the registry. */
   push(images: DebianImages, reference: string): Promise<void>
+  /** Whether it turns Docker's format into OCI's when it pulls, which makes another manifest of the same image. */
+  readonly convertsToOci?: boolean
   /** Gets an image into empty storage and tells what the client then holds. */
   pull(reference: string): Promise<HeldImage>
 }

@@ -20,6 +20,7 @@ export async function umociPull(sandbox: Sandbox, reference: string, ...options:
 export function umoci(sandbox: Sandbox): Client {
   return {
     name: 'umoci',
+    convertsToOci: true,
     push: async (images, reference) => {
       const folder = sandbox.newPath('umoci')
       await sandbox.run('cp', '--recursive', images.single.folder, folder)
