@@ -99,6 +99,7 @@ async function createMainServer(
     limits: {
       manifestBytes: config.limits.manifestsize,
       tagsPerPush: config.limits.tagsperpush,
+      chunkBytes: config.limits.chunksize,
       pageSize: config.limits.pagesize,
       catalogPageSize: config.catalog.maxentries,
       idleTimeoutMs: config.limits.bodyidletimeout,

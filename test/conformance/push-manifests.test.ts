@@ -221,7 +221,9 @@ test('pushing manifests', { concurrency: 4 }, async (t) => {
       urls: ['https://layers.example.com/layer'],
     }))
     const bytes = imageDocument(await client.pushBlob(name), [...foreign, await client.pushBlob(name)])
-    await assertStored(client, await client.putManifest(name, 'v1', bytes, mediaTypes.image), bytes)
+    const answer = await client.putManifest(name, 'v1', bytes, mediaTypes.image)
+    await assertStored(client, answer, bytes)
+    assert.match(answer.header('warning') ?? '', /^299 - "4 of the layers .*"$/)
   })
 
   void t.test('Docker: schema 2 images and manifest lists are stored as they are', async () => {
@@ -307,6 +309,7 @@ test('spec "Push": an index may list images that are not there where validation.
   const bytes = indexDocument([descriptor, absent])
   const answer = await client.putManifest(name, 'sparse', bytes, mediaTypes.index)
   await assertStored(client, answer, bytes, { mediaType: mediaTypes.index })
+  assert.match(answer.header('warning') ?? '', /^299 - "1 of the manifests .*"$/)
 })
 
 async function imageBytes(client: RegistryClient): Promise<[name: string, bytes: Buffer]> {

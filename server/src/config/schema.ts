@@ -255,6 +255,14 @@ const limits = z.strictObject({
     .default(100)
     .meta(about('Tags in one push by digest (`?tag=`).', '一次按摘要推送可带的标签数（`?tag=`）。')),
   pagesize: count.default(1_000).meta(about('Tags or referrers on one page.', '每页的标签或引用者数量。')),
+  chunksize: count
+    .optional()
+    .meta(
+      about(
+        'The smallest chunk that clients are asked to upload, in bytes (`OCI-Chunk-Min-Length`). Smaller ones are taken, too.',
+        '要求客户端上传的最小分块字节数（`OCI-Chunk-Min-Length`）。更小的分块也会被接受。',
+      ),
+    ),
   uploads: count.default(10_000).meta(about('Uploads open at once.', '同时打开的上传数。')),
   headertimeout: duration
     .prefault('10s')

@@ -9,6 +9,8 @@ import { type Links, repositoryOf } from './paths.ts'
 interface OciLimits extends BodyLimits {
   readonly manifestBytes: number
   readonly tagsPerPush: number
+  /** The smallest chunk that clients are asked for; undefined asks for nothing. */
+  readonly chunkBytes: number | undefined
   /** Entries of one page of tags or referrers. */
   readonly pageSize: number
   /** Entries of one page of the catalog. */

@@ -29,6 +29,8 @@ export interface ManifestPolicy {
 export interface CheckedChildren {
   readonly digests: readonly Digest[]
   readonly nesting: number
+  /** How many of its children are allowed to be absent, and are. */
+  readonly absent: number
 }
 
 /**
@@ -69,6 +71,7 @@ export async function checkChildren(
       : await findManifests(connection, repositoryId, digests)
 
   const missing: Descriptor[] = []
+  let absent = 0
   let nesting = manifest.kind === 'index' ? 1 : 0
   for (const descriptor of descriptors) {
     const child = manifests.get(descriptor.digest)
@@ -76,6 +79,7 @@ export async function checkChildren(
     const storedBytes = child?.sizeBytes ?? blobSizes.get(descriptor.digest)
     if (storedBytes === undefined) {
       if (isRequired(manifest, descriptor, policy)) missing.push(descriptor)
+      else absent++
     } else if (storedBytes !== descriptor.size) {
       throw wrongSize(descriptor, storedBytes)
     }
@@ -88,7 +92,7 @@ export async function checkChildren(
       `the manifest is invalid: it is an index over more than ${MAX_NESTING} levels`,
     )
   }
-  return { digests, nesting }
+  return { digests, nesting, absent }
 }
 
 function isRequired(manifest: Manifest, descriptor: Descriptor, policy: ManifestPolicy): boolean {

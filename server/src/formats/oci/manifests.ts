@@ -40,6 +40,8 @@ export interface ManifestPush {
 export interface PushedManifest {
   readonly digest: Digest
   readonly subject: string | undefined
+  /** What the person who pushed should know, though it was accepted. */
+  readonly warnings: readonly string[]
 }
 
 /** A manifest as it is served: the bytes are exactly those that were pushed. */
@@ -61,7 +63,7 @@ export async function pushManifest(dependencies: ManifestDependencies, push: Man
   const tags = 'tag' in push.reference ? [push.reference.tag, ...push.tags] : push.tags
   // Before anything is written, so that a refused manifest leaves no trace; once more below, where nothing can change.
   const repositoryId = await findRepositoryId(database.read, push.repository)
-  await checkChildren({ connection: database.read, blobs, repositoryId }, manifest, policy)
+  const { absent } = await checkChildren({ connection: database.read, blobs, repositoryId }, manifest, policy)
   await checkCurrentTag(database.read, repositoryId, push)
 
   await blobs.store(digest, push.bytes)
@@ -75,7 +77,7 @@ export async function pushManifest(dependencies: ManifestDependencies, push: Man
     await putTags(transaction, repositoryId, tags, digest)
     await publishRepository(transaction, repositoryId)
   })
-  return { digest, subject: manifest.subject }
+  return { digest, subject: manifest.subject, warnings: absent === 0 ? [] : [absentChildren(manifest, absent)] }
 }
 
 /**
@@ -163,6 +165,12 @@ async function checkCurrentTag(
   } else {
     push.checkCurrent((await findManifest(connection, repositoryId, push.reference.digest))?.digest)
   }
+}
+
+function absentChildren(manifest: Manifest, absent: number): string {
+  return manifest.kind === 'image'
+    ? `${absent} of the layers may be kept elsewhere, and are: this repository cannot serve them`
+    : `${absent} of the manifests that this index lists are not in this repository`
 }
 
 function toRow(digest: Digest, sizeBytes: number, manifest: Manifest, children: CheckedChildren): ManifestRow {

@@ -30,10 +30,14 @@ export const putManifest: OciRoute = (context) => ({
       'docker-content-digest': pushed.digest,
     })
     if (tags.length > 0) void reply.header('oci-tag', tags)
+    if (pushed.warnings.length > 0) void reply.header('warning', pushed.warnings.map(toWarning))
     if (pushed.subject !== undefined) void reply.header('oci-subject', pushed.subject)
     return reply.code(201).send()
   },
 })
+
+/** distribution-spec, "Warnings": the code and the agent are always these. */
+const toWarning = (text: string): string => `299 - "${text}"`
 
 function readTags(request: FastifyRequest, maxTags: number): readonly string[] {
   const tags = [...new Set(queryValues(request, 'tag'))]

@@ -26,6 +26,8 @@ export const startUpload: OciRoute = (context) => ({
       return replyWithBlob(context, reply, repository, digest).send()
     }
     const upload = await context.uploads.start(repository, readAlgorithm(request))
+    const { chunkBytes } = context.limits
+    if (chunkBytes !== undefined) void reply.header('oci-chunk-min-length', chunkBytes)
     return replyWithUpload(context, reply, repository, upload).code(202).send()
   },
 })
