@@ -16,6 +16,8 @@ export interface ServeOptions {
  */
 export async function serve(options: ServeOptions): Promise<void> {
   const { config, version, warnings } = options
+  // Nobody else on the machine may read what is stored, the database included.
+  process.umask(0o077)
   const log = createLogger({
     level: config.log.level,
     formatter: config.log.formatter === 'text' ? 'text' : 'json',
