@@ -73,13 +73,14 @@ export class Uploads {
   }
 
   /**
-   * Appends the last bytes, if any, and makes the upload a blob of the repository.
+   * Appends the last bytes, if any, and makes the upload a blob of the repository. Last bytes that do not arrive in full
+   * are dropped, and the upload stays as it was before.
    * @throws RegistryError BLOB_UPLOAD_UNKNOWN, RANGE_INVALID, SIZE_INVALID, DIGEST_INVALID (which ends the upload)
    */
   async finish(repository: string, id: string, end: { last: UploadChunk; digest: Digest }): Promise<void> {
     await this.#turns.take(id, async () => {
       const upload = await this.#requireUpload(repository, id)
-      await this.#appendTo(id, await this.#hashOf(id, upload.algorithm), end.last)
+      await this.#appendTo(id, await this.#hashOf(id, upload.algorithm), end.last, true)
       const hash = await this.#hashOf(id, digestAlgorithm(end.digest))
       if (hash.digest() !== end.digest) {
         await this.#discard(id)
@@ -133,14 +134,16 @@ export class Uploads {
     return hash
   }
 
-  async #appendTo(id: string, hash: ContentHash, chunk: UploadChunk): Promise<void> {
+  async #appendTo(id: string, hash: ContentHash, chunk: UploadChunk, isLast = false): Promise<void> {
     const offset = hash.sizeBytes
     if (chunk.start !== undefined && chunk.start !== offset) throw outOfOrder(id, offset)
     try {
       await this.#store.appendUpload(id, offset, hashing(chunk.bytes, hash, chunk.length))
       if (chunk.length !== undefined && hash.sizeBytes - offset !== chunk.length) throw wrongLength()
     } catch (error) {
-      if (error instanceof RegistryError && error.code === 'SIZE_INVALID') await this.#store.truncateUpload(id, offset)
+      // A client whose last request was cut off sends all of it again, often without asking how much had arrived.
+      const isAllOrNothing = isLast || (error instanceof RegistryError && error.code === 'SIZE_INVALID')
+      if (isAllOrNothing) await this.#store.truncateUpload(id, offset)
       throw error
     }
   }
