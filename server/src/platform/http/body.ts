@@ -30,7 +30,8 @@ export async function* readBody(request: FastifyRequest, limits: BodyLimits): As
   }
   try {
     watch()
-    for await (const chunk of source) {
+    // Whoever stops reading refuses the rest with an answer: the request must outlive the loop.
+    for await (const chunk of source.iterator({ destroyOnReturn: false })) {
       clearTimeout(idle)
       if (chunk instanceof Uint8Array) yield chunk
       watch()

@@ -1,6 +1,8 @@
+import { constants, Http2ServerRequest } from 'node:http2'
 import type { Socket } from 'node:net'
 import { RegistryError } from '@entrepot/oci'
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
+import type { Logger } from '#platform/log'
 import { BodyInterruptedError } from './body.ts'
 
 /** How long a client that was refused may go on sending its body, so that it gets to read the answer. */
@@ -23,7 +25,7 @@ function errorBody(error: RegistryError): string {
 export function answerError(error: unknown, request: FastifyRequest, reply: FastifyReply): void {
   if (error instanceof BodyInterruptedError) {
     request.log.info({ reason: error.message }, 'a request was interrupted')
-    request.raw.destroy()
+    cutOff(request)
     return
   }
   const known = toRegistryError(error)
@@ -46,7 +48,12 @@ export function allowedMethods(request: FastifyRequest): string[] {
 }
 
 /** Answers a connection whose bytes are no HTTP request, or do not become one in time. */
-export function answerClientError(error: Error & { code?: string }, socket: Socket): void {
+export function answerClientError(error: Error & { code?: string }, socket: Socket, log: Logger): void {
+  if (error.code?.startsWith('ERR_SSL_') === true) {
+    log.info({ reason: error.code, 'http.request.remoteaddr': socket.remoteAddress }, 'a TLS handshake failed')
+    socket.destroy()
+    return
+  }
   if (!socket.writable || error.code === 'ECONNRESET') {
     socket.destroy()
     return
@@ -91,10 +98,23 @@ function isFastifyError(error: unknown): error is FastifyError {
   return error instanceof Error && 'code' in error && String(error.code).startsWith('FST_')
 }
 
-/** Lets the rest of a body that nobody wants pass for a moment, then ends the connection. */
-function endRest(request: FastifyRequest): void {
-  request.raw.on('error', () => {})
-  request.raw.resume()
-  const timer = setTimeout(() => request.raw.destroy(), LINGER_MS)
-  request.raw.once('close', () => clearTimeout(timer))
+/**
+ * Ends the sending of a body that nobody wants, so that the client still gets to read the answer.
+ * HTTP/2 has a word for it (RFC 9113, section 8.1); in HTTP/1.1 the rest passes for a moment, then the connection ends.
+ */
+function endRest({ raw }: FastifyRequest): void {
+  raw.on('error', () => {})
+  if (raw instanceof Http2ServerRequest) {
+    raw.stream.once('finish', () => raw.stream.close(constants.NGHTTP2_NO_ERROR))
+    return
+  }
+  raw.resume()
+  const timer = setTimeout(() => raw.destroy(), LINGER_MS)
+  raw.once('close', () => clearTimeout(timer))
+}
+
+/** Ends a request without an answer: in HTTP/2 its stream, in HTTP/1.1 its connection. */
+function cutOff({ raw }: FastifyRequest): void {
+  if (raw instanceof Http2ServerRequest) raw.stream.close(constants.NGHTTP2_CANCEL)
+  else raw.destroy()
 }

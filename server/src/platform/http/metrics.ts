@@ -1,4 +1,4 @@
-import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client'
+import { collectDefaultMetrics, Counter, exponentialBuckets, Gauge, Histogram, Registry } from 'prom-client'
 
 /** Metrics of the process and of HTTP, under the names that dashboards for CNCF distribution use. */
 export interface Metrics {
@@ -10,8 +10,12 @@ export interface Metrics {
   ): (status: number, sizes: { request: number; response: number }) => void
 }
 
-const TIME_BUCKETS = [0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10, 60]
-const SIZE_BUCKETS = [1024, 16_384, 262_144, 4_194_304, 67_108_864, 1_073_741_824]
+/** What clients may write there is not bounded, what is counted must be. */
+const METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'])
+
+/** The buckets of CNCF distribution, so that its alerts hold here, too. */
+const TIME_BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 60]
+const SIZE_BUCKETS = exponentialBuckets(1024, 2, 22)
 
 export function createMetrics(version: string): Metrics {
   const registry = new Registry()
@@ -20,13 +24,10 @@ export function createMetrics(version: string): Metrics {
   new Gauge({ name: 'entrepot_build_info', help: 'The version that runs.', labelNames: ['version'], registers })
     .labels(version)
     .set(1)
-  const labelNames = ['handler', 'method', 'code'] as const
-  const histogram = (name: string, help: string, buckets: number[]) =>
-    new Histogram({ name, help, labelNames, buckets, registers })
   const requests = new Counter({
     name: 'registry_http_requests_total',
-    help: 'Requests answered.',
-    labelNames,
+    help: 'Requests answered; the code is 499 where the client went away before that.',
+    labelNames: ['handler', 'method', 'code'],
     registers,
   })
   const inFlight = new Gauge({
@@ -35,21 +36,29 @@ export function createMetrics(version: string): Metrics {
     labelNames: ['handler'],
     registers,
   })
-  const duration = histogram('registry_http_request_duration_seconds', 'Time until the answer ended.', TIME_BUCKETS)
-  const requestSize = histogram('registry_http_request_size_bytes', 'Size of bodies that announce it.', SIZE_BUCKETS)
-  const responseSize = histogram('registry_http_response_size_bytes', 'Size of answers.', SIZE_BUCKETS)
+  const duration = new Histogram({
+    name: 'registry_http_request_duration_seconds',
+    help: 'Time until the answer ended.',
+    labelNames: ['handler', 'method'],
+    buckets: TIME_BUCKETS,
+    registers,
+  })
+  const size = (name: string, help: string) =>
+    new Histogram({ name, help, labelNames: ['handler'], buckets: SIZE_BUCKETS, registers })
+  const requestSize = size('registry_http_request_size_bytes', 'Size of bodies that announce it.')
+  const responseSize = size('registry_http_response_size_bytes', 'Size of answers that went out whole.')
   return {
     registry,
     observeRequest: (handler, method) => {
       const start = process.hrtime.bigint()
-      inFlight.labels(handler).inc()
+      inFlight.inc({ handler })
       return (status, sizes) => {
-        const labels = { handler, method: method.toLowerCase(), code: String(status) }
-        inFlight.labels(handler).dec()
-        requests.inc(labels)
-        duration.observe(labels, Number(process.hrtime.bigint() - start) / 1e9)
-        requestSize.observe(labels, sizes.request)
-        responseSize.observe(labels, sizes.response)
+        const verb = METHODS.has(method) ? method.toLowerCase() : 'unknown'
+        inFlight.dec({ handler })
+        requests.inc({ handler, method: verb, code: String(status) })
+        duration.observe({ handler, method: verb }, Number(process.hrtime.bigint() - start) / 1e9)
+        requestSize.observe({ handler }, sizes.request)
+        responseSize.observe({ handler }, sizes.response)
       }
     },
   }

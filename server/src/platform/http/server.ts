@@ -20,6 +20,10 @@ const MAX_HEADER_BYTES = 16 * 1024
 const MAX_URL_LENGTH = 8 * 1024
 /** How often Node.js looks for connections whose headers are late. */
 const TIMEOUT_CHECK_INTERVAL_MS = 2_000
+/** As many requests under way on one connection as Go's servers allow, and headers no larger than in HTTP/1.1. */
+const HTTP2_SETTINGS = { maxConcurrentStreams: 250, maxHeaderListSize: MAX_HEADER_BYTES }
+/** What nginx writes where the client went away before there was an answer. */
+const CLIENT_CLOSED_REQUEST = 499
 /** A request id from outside is taken over if it looks like one. */
 const REQUEST_ID = /^[\w.:-]{1,128}$/
 
@@ -67,7 +71,16 @@ export async function createHttpServer(
   options: HttpServerOptions,
   dependencies: HttpServerDependencies,
 ): Promise<HttpServer> {
-  const app = await createApp(options, dependencies)
+  const prepare = (request: FastifyRequest, reply: FastifyReply) => {
+    observe(request, reply, dependencies.metrics, options.isAccessLogged)
+    for (const [name, values] of Object.entries(options.headers)) reply.header(name, values.join(', '))
+    reply.header('x-request-id', request.id)
+  }
+  const app = await createApp(options, dependencies, (error, request, reply) => {
+    prepare(request, reply)
+    answerError(error, request, reply)
+  })
+  const connections = trackConnections(app)
   app.removeAllContentTypeParsers()
   // Bodies are read by the routes that want one, as streams.
   app.addContentTypeParser('*', (_request, _payload, done) => done(null))
@@ -76,11 +89,9 @@ export async function createHttpServer(
   app.addHook('onRoute', (route) => {
     if (route.config?.right === undefined) throw new Error(`the route ${route.url} declares no right`)
   })
-  observe(app, options, dependencies)
   app.addHook('onRequest', async (request, reply) => {
+    prepare(request, reply)
     if (request.originalUrl.length > MAX_URL_LENGTH) throw urlTooLong()
-    for (const [name, values] of Object.entries(options.headers)) reply.header(name, values.join(', '))
-    reply.header('x-request-id', request.id)
     const { right } = request.routeOptions.config
     if (right !== undefined && right !== 'public') dependencies.authorize(right, request)
   })
@@ -96,18 +107,25 @@ export async function createHttpServer(
     },
     drain: async (timeoutMs) => {
       stopReloading?.()
-      const timer = setTimeout(() => app.server.closeAllConnections(), timeoutMs)
+      const timer = setTimeout(() => {
+        for (const socket of connections) socket.destroy()
+      }, timeoutMs)
       await app.close()
       clearTimeout(timer)
     },
   }
 }
 
-async function createApp(options: HttpServerOptions, dependencies: HttpServerDependencies): Promise<FastifyInstance> {
+/** @param answerEarly answers a request that fails before it is routed. */
+async function createApp(
+  options: HttpServerOptions,
+  dependencies: HttpServerDependencies,
+  answerEarly: (error: Error, request: FastifyRequest, reply: FastifyReply) => void,
+): Promise<FastifyInstance> {
   const loggerInstance: FastifyBaseLogger = dependencies.log
   const common = {
     loggerInstance,
-    logController: new LogController({ disableRequestLogging: true }),
+    logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'http.request.id' }),
     routerOptions: { maxParamLength: 3 * MAX_URL_LENGTH },
     exposeHeadRoutes: false,
     return503OnClosing: false,
@@ -117,9 +135,9 @@ async function createApp(options: HttpServerOptions, dependencies: HttpServerDep
     requestTimeout: 0,
     rewriteUrl: (request: IncomingMessage) => dependencies.rewriteUrl(request.url ?? '/'),
     genReqId: (request: { headers: IncomingMessage['headers'] }) => requestId(request.headers['x-request-id']),
-    frameworkErrors: (error: Error, request: FastifyRequest, reply: FastifyReply) => answerError(error, request, reply),
+    frameworkErrors: answerEarly,
     clientErrorHandler: (error: Error, socket: unknown) => {
-      if (socket instanceof Socket) answerClientError(error, socket)
+      if (socket instanceof Socket) answerClientError(error, socket, dependencies.log)
     },
   }
   const timeouts = {
@@ -128,40 +146,58 @@ async function createApp(options: HttpServerOptions, dependencies: HttpServerDep
     maxHeaderSize: MAX_HEADER_BYTES,
   }
   if (options.tls === undefined) return fastify({ ...common, http: timeouts })
-  const https = { ...(await loadTls(options.tls)), ...timeouts }
+  const https = { ...(await loadTls(options.tls)), ...timeouts, handshakeTimeout: options.headerTimeoutMs }
   if (!options.isHttp2Enabled) return fastify({ ...common, https })
   // HTTP/2's requests have types of their own, but its compatibility layer behaves as HTTP/1.1 for all that is used.
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion
   const createHttp2 = fastify as unknown as (options: object) => FastifyInstance
-  return createHttp2({
+  const app = createHttp2({
     ...common,
     http2: true,
     http2SessionTimeout: options.keepAliveTimeoutMs,
-    https: { ...https, allowHTTP1: true },
+    https: { ...https, allowHTTP1: true, settings: HTTP2_SETTINGS },
   })
+  // On such a server Node.js gives HTTP/1.1 limits of its own: 5 minutes for an upload, 5 seconds between requests.
+  app.server.requestTimeout = common.requestTimeout
+  app.server.keepAliveTimeout = common.keepAliveTimeout
+  return app
 }
 
-/** Counts and logs each request when its answer ended, or was cut off. */
-function observe(app: FastifyInstance, options: HttpServerOptions, { metrics }: HttpServerDependencies): void {
-  app.addHook('onRequest', async (request, reply) => {
-    const end = metrics.observeRequest(request.routeOptions.config.handler ?? 'none', request.method)
-    reply.raw.once('close', () => {
-      const responseBytes = Number(reply.getHeader('content-length') ?? 0)
-      end(reply.statusCode, { request: Number(request.headers['content-length'] ?? 0), response: responseBytes })
-      if (!options.isAccessLogged) return
-      request.log.info(
-        {
-          'http.request.method': request.method,
-          'http.request.uri': request.originalUrl,
-          'http.request.remoteaddr': request.ip,
-          'http.request.useragent': request.headers['user-agent'],
-          'http.response.status': reply.statusCode,
-          'http.response.duration': `${reply.elapsedTime.toFixed(3)}ms`,
-          'http.response.written': responseBytes,
-        },
-        reply.raw.writableFinished ? 'response completed' : 'response cut off',
-      )
-    })
+/** The connections that are open, whichever version of HTTP they speak. */
+function trackConnections(app: FastifyInstance): ReadonlySet<Socket> {
+  const connections = new Set<Socket>()
+  app.server.on('connection', (socket) => {
+    connections.add(socket)
+    socket.once('close', () => connections.delete(socket))
+  })
+  return connections
+}
+
+/** Counts and logs a request when its answer ended, or was cut off. */
+function observe(request: FastifyRequest, reply: FastifyReply, metrics: Metrics, isLogged: boolean): void {
+  // Routing may have failed: then there is no configuration, whatever the types say.
+  const config: typeof request.routeOptions.config | undefined = request.routeOptions.config
+  const end = metrics.observeRequest(config?.handler ?? 'none', request.method)
+  // HTTP/2 forgets the address with the stream.
+  const { ip } = request
+  reply.raw.once('close', () => {
+    const status = reply.raw.headersSent ? reply.statusCode : CLIENT_CLOSED_REQUEST
+    const isCutOff = status === CLIENT_CLOSED_REQUEST || !reply.raw.writableFinished
+    const bodyBytes = isCutOff || request.method === 'HEAD' ? 0 : Number(reply.getHeader('content-length') ?? 0)
+    end(status, { request: Number(request.headers['content-length'] ?? 0), response: bodyBytes })
+    if (!isLogged) return
+    request.log.info(
+      {
+        'http.request.method': request.method,
+        'http.request.uri': request.originalUrl,
+        'http.request.remoteaddr': ip,
+        'http.request.useragent': request.headers['user-agent'],
+        'http.response.status': status,
+        'http.response.duration': `${reply.elapsedTime.toFixed(3)}ms`,
+        'http.response.written': bodyBytes,
+      },
+      isCutOff ? 'response cut off' : 'response completed',
+    )
   })
 }
 

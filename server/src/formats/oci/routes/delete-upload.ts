@@ -4,7 +4,7 @@ import { type OciRoute, pathParameter, requestedRepository } from '../context.ts
 export const deleteUpload: OciRoute = (context) => ({
   method: 'DELETE',
   url: '/v2/:name/blobs/uploads/:upload',
-  config: { right: 'push', handler: 'blob-upload-chunk' },
+  config: { right: 'push', handler: 'blob_upload_chunk' },
   handler: async (request, reply) => {
     await context.uploads.cancel(requestedRepository(request), pathParameter(request, 'upload'))
     return reply.code(204).send()

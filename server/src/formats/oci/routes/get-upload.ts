@@ -5,7 +5,7 @@ import { replyWithUpload } from './upload-replies.ts'
 export const getUpload: OciRoute = (context) => ({
   method: ['GET', 'HEAD'],
   url: '/v2/:name/blobs/uploads/:upload',
-  config: { right: 'push', handler: 'blob-upload-chunk' },
+  config: { right: 'push', handler: 'blob_upload_chunk' },
   handler: async (request, reply) => {
     const repository = requestedRepository(request)
     const upload = await context.uploads.status(repository, pathParameter(request, 'upload'))

@@ -7,7 +7,7 @@ import { replyWithUpload } from './upload-replies.ts'
 export const patchUpload: OciRoute = (context) => ({
   method: 'PATCH',
   url: '/v2/:name/blobs/uploads/:upload',
-  config: { right: 'push', handler: 'blob-upload-chunk' },
+  config: { right: 'push', handler: 'blob_upload_chunk' },
   handler: async (request, reply) => {
     const repository = requestedRepository(request)
     const announced = parseChunkHeaders(request.headers['content-range'], request.headers['content-length'])

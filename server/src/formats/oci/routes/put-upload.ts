@@ -8,7 +8,7 @@ import { replyWithBlob } from './upload-replies.ts'
 export const putUpload: OciRoute = (context) => ({
   method: 'PUT',
   url: '/v2/:name/blobs/uploads/:upload',
-  config: { right: 'push', handler: 'blob-upload-chunk' },
+  config: { right: 'push', handler: 'blob_upload_chunk' },
   handler: async (request, reply) => {
     const repository = requestedRepository(request)
     const digest = queryDigest(request, 'digest')

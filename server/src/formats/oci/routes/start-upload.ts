@@ -13,7 +13,7 @@ import { replyWithBlob, replyWithUpload } from './upload-replies.ts'
 export const startUpload: OciRoute = (context) => ({
   method: 'POST',
   url: '/v2/:name/blobs/uploads/',
-  config: { right: 'push', handler: 'blob-upload' },
+  config: { right: 'push', handler: 'blob_upload' },
   handler: async (request, reply) => {
     const repository = requestedRepository(request)
     const mount = queryValue(request, 'mount')
