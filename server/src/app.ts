@@ -34,12 +34,13 @@ export async function createRegistry(config: Config, version: string, log: Logge
   const store = await FilesystemStore.open(root)
   const metrics = createMetrics(version)
   const health = createHealth(healthChecks(config, store), async () => database.check())
-  const server = await createMainServer(config, { database, store, metrics, health, log })
+  const uploads = new Uploads({ database, store, maxOpen: config.limits.uploads })
+  const server = await createMainServer(config, { database, store, uploads, metrics, health, log })
   const debugServer = await createDebugServer(config, { metrics, health, log })
   const { uploadpurging } = config.storage.maintenance
   const stopPurging = uploadpurging.enabled
     ? startUploadPurging(
-        { database, store, log: log.child({ module: 'upload-purging' }) },
+        { uploads, log: log.child({ module: 'upload-purging' }) },
         { ageMs: uploadpurging.age, intervalMs: uploadpurging.interval, isDryRun: uploadpurging.dryrun },
       )
     : undefined
@@ -68,11 +69,10 @@ interface Foundation {
 /** The listener that clients use. */
 async function createMainServer(
   config: Config,
-  foundation: Foundation & { database: Database; store: BlobStore },
+  foundation: Foundation & { database: Database; store: BlobStore; uploads: Uploads },
 ): Promise<HttpServer> {
-  const { database, store, metrics, log } = foundation
+  const { database, store, uploads, metrics, log } = foundation
   const blobs = createBlobs({ database, store, log: log.child({ module: 'blobs' }) })
-  const uploads = new Uploads({ database, store, maxOpen: config.limits.uploads })
   const access = createAccess({
     anonymousActions: config.auth.anonymous,
     isReadOnly: config.storage.maintenance.readonly.enabled,

@@ -26,7 +26,7 @@ export function testBlobStore(name: string, open: (t: TestContext) => Promise<Bl
     assert.equal(await store.uploadSize('u'), half)
     assert.equal(await store.appendUpload('u', half, chunksOf(content.subarray(half))), content.byteLength)
     const digest = sha256(content)
-    await store.finishUpload('u', digest)
+    await store.finishUpload('u', digest, content.byteLength)
     assert.equal(await store.size(digest), content.byteLength)
     assert.equal(await store.uploadSize('u'), 0)
     assert.ok((await buffer(store.read(digest, 0, content.byteLength - 1))).equals(content))
@@ -44,15 +44,26 @@ export function testBlobStore(name: string, open: (t: TestContext) => Promise<Bl
     const store = await open(t)
     const digest = sha256(Buffer.from('short'))
     await store.appendUpload('u', 0, chunksOf(Buffer.from('short')))
-    await store.finishUpload('u', digest)
+    await store.finishUpload('u', digest, 5)
     await assert.rejects(buffer(store.read(digest, 0, 9)))
   })
 
   test(`${name}: an upload without bytes becomes empty content`, async (t) => {
     const store = await open(t)
     const digest = sha256(Buffer.alloc(0))
-    await store.finishUpload('empty', digest)
+    await store.finishUpload('empty', digest, 0)
     assert.equal(await store.size(digest), 0)
+  })
+
+  test(`${name}: an upload that lost bytes does not become content, nor harms the content that is there`, async (t) => {
+    const store = await open(t)
+    const content = Buffer.from('verified')
+    await store.appendUpload('good', 0, chunksOf(content))
+    await store.finishUpload('good', sha256(content), content.byteLength)
+    await assert.rejects(store.finishUpload('gone', sha256(content), content.byteLength))
+    await store.appendUpload('short', 0, chunksOf(content.subarray(1)))
+    await assert.rejects(store.finishUpload('short', sha256(content), content.byteLength), /7 bytes/)
+    assert.equal((await buffer(store.read(sha256(content), 0, content.byteLength - 1))).toString(), 'verified')
   })
 
   test(`${name}: what was received before a source fails is kept`, async (t) => {
@@ -69,6 +80,7 @@ export function testBlobStore(name: string, open: (t: TestContext) => Promise<Bl
     assert.equal(await store.uploadSize('u'), 4)
     await store.removeUpload('u')
     await store.removeUpload('u')
+    await store.truncateUpload('u', 0)
     assert.equal(await store.uploadSize('u'), 0)
     assert.equal((await buffer(store.readUpload('u'))).byteLength, 0)
   })
@@ -90,7 +102,7 @@ export function testBlobStore(name: string, open: (t: TestContext) => Promise<Bl
     const content = Buffer.from('the same content')
     for (const id of ['first', 'second']) {
       await store.appendUpload(id, 0, chunksOf(content))
-      await store.finishUpload(id, sha256(content))
+      await store.finishUpload(id, sha256(content), content.byteLength)
     }
     assert.equal(await store.size(sha256(content)), content.byteLength)
   })

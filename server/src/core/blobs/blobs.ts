@@ -89,7 +89,7 @@ export function createBlobs(dependencies: { database: Database; store: BlobStore
       const id = randomUUID()
       try {
         await store.appendUpload(id, 0, once(bytes))
-        await store.finishUpload(id, digest)
+        await store.finishUpload(id, digest, bytes.byteLength)
       } catch (error) {
         await store.removeUpload(id)
         throw error

@@ -54,15 +54,22 @@ export class FilesystemStore implements BlobStore {
   }
 
   async truncateUpload(id: string, size: number): Promise<void> {
-    await truncate(this.#uploadPath(id), size)
+    await truncate(this.#uploadPath(id), size).catch(ignoreAbsent)
   }
 
-  async finishUpload(id: string, digest: Digest): Promise<void> {
+  async finishUpload(id: string, digest: Digest, sizeBytes: number): Promise<void> {
     const source = this.#uploadPath(id)
     const folder = this.#blobFolder(digest)
-    const file = await open(source, 'a', 0o600)
+    // Nothing was ever written to an upload without bytes.
+    const file = await open(source, sizeBytes === 0 ? 'a' : 'r+', 0o600)
     try {
-      await file.sync()
+      const { size } = await file.stat()
+      if (size !== sizeBytes) throw new Error(`the upload ${id} has ${size} bytes, but ${sizeBytes} were verified`)
+      await file.sync().catch(async (error: unknown) => {
+        // What could not be written may be gone from memory too: another fsync would then succeed without it (fsync(2)).
+        await rm(source, { force: true })
+        throw error
+      })
     } finally {
       await file.close()
     }
@@ -96,8 +103,11 @@ export class FilesystemStore implements BlobStore {
 
   async check(): Promise<void> {
     const path = this.#uploadPath(`check-${process.pid}`)
-    await writeFile(path, 'ok')
-    await rm(path)
+    try {
+      await writeFile(path, 'ok')
+    } finally {
+      await rm(path, { force: true })
+    }
   }
 
   #uploadPath(id: string): string {
@@ -124,7 +134,10 @@ async function* readExactly(path: string, start: number, end: number): AsyncIter
   if (missingBytes > 0) throw new Error(`${path} is ${missingBytes} bytes shorter than it was`)
 }
 
-/** Writes while the next bytes are received: at most one write is on its way, and one gathering. */
+/**
+ * Writes while the next bytes are received: at most one write is on its way, and one gathering.
+ * When a write fails, all that was written goes: half a chunk is of no use, and keeps a full disk full.
+ */
 async function appendGathered(file: FileHandle, offset: number, chunks: AsyncIterable<Uint8Array>): Promise<number> {
   let position = offset
   let gathered: Uint8Array[] = []
@@ -132,7 +145,10 @@ async function appendGathered(file: FileHandle, offset: number, chunks: AsyncIte
   let writing = Promise.resolve()
   const flush = async () => {
     await writing
-    writing = writeAll(file, gathered, position)
+    writing = writeAll(file, gathered, position).catch(async (error: unknown) => {
+      await file.truncate(offset)
+      throw error
+    })
     // It is awaited by the next flush; until then its failure must not count as unhandled.
     writing.catch(() => {})
     position += gatheredBytes

@@ -15,17 +15,21 @@ export interface StoredUpload {
 export interface BlobStore {
   /**
    * Appends what the chunks bring to an upload that has `offset` bytes, creating it at 0.
-   * @returns the upload's new size in bytes. When the source fails, what was received before is kept.
+   * @returns the upload's new size in bytes. When the source fails, what was received before is kept; when the store
+   * fails, as it does when it is full, the upload is as it was before.
    */
   appendUpload(id: string, offset: number, chunks: AsyncIterable<Uint8Array>): Promise<number>
   /** The bytes received so far; 0 for an upload that nothing was written to. */
   uploadSize(id: string): Promise<number>
   /** All bytes of an upload, in order. */
   readUpload(id: string): AsyncIterable<Uint8Array>
-  /** Cuts an upload back to `size` bytes. */
+  /** Cuts an upload back to `size` bytes; nothing happens if there is none. */
   truncateUpload(id: string, size: number): Promise<void>
-  /** Makes the upload the content of that digest, durably: when the promise resolves a power cut cannot undo it. */
-  finishUpload(id: string, digest: Digest): Promise<void>
+  /**
+   * Makes the upload the content of that digest, durably: when the promise resolves a power cut cannot undo it.
+   * It fails, and changes no content, when the upload does not have the `sizeBytes` bytes that were verified.
+   */
+  finishUpload(id: string, digest: Digest, sizeBytes: number): Promise<void>
   /** Forgets an upload; nothing happens if there is none. */
   removeUpload(id: string): Promise<void>
   listUploads(): AsyncIterable<StoredUpload>

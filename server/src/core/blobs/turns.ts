@@ -30,6 +30,11 @@ export class Turns {
     }
   }
 
+  /** Whether work for the key is under way or waits. */
+  isTaken(key: string): boolean {
+    return this.#last.has(key)
+  }
+
   async #wait(before: Promise<void>): Promise<void> {
     const timeout = Promise.withResolvers<void>()
     const timer = setTimeout(() => {

@@ -1,8 +1,6 @@
 import { setInterval } from 'node:timers'
-import type { Database } from '#platform/database'
 import type { Logger } from '#platform/log'
-import type { BlobStore } from './store.ts'
-import { deleteUpload, findUploadsStartedBefore } from './upload-rows.ts'
+import type { Uploads } from './uploads.ts'
 
 export interface UploadPurgingOptions {
   /** Uploads that nothing was added to for so long are given up. */
@@ -17,35 +15,20 @@ export interface UploadPurgingOptions {
  * @returns ends it.
  */
 export function startUploadPurging(
-  dependencies: { database: Database; store: BlobStore; log: Logger },
+  dependencies: { uploads: Uploads; log: Logger },
   options: UploadPurgingOptions,
 ): () => void {
+  const { uploads, log } = dependencies
+  const purge = async () => {
+    for (const id of await uploads.removeAbandoned(Date.now() - options.ageMs, options.isDryRun)) {
+      log.info({ upload: id, dryRun: options.isDryRun }, 'removing an abandoned upload')
+    }
+  }
   const run = () => {
-    purgeUploads(dependencies, options).catch((error: unknown) => {
-      dependencies.log.error({ err: error }, 'abandoned uploads could not be removed')
-    })
+    purge().catch((error: unknown) => log.error({ err: error }, 'abandoned uploads could not be removed'))
   }
   run()
   const timer = setInterval(run, options.intervalMs)
   timer.unref()
   return () => clearInterval(timer)
-}
-
-async function purgeUploads(
-  dependencies: { database: Database; store: BlobStore; log: Logger },
-  options: UploadPurgingOptions,
-): Promise<void> {
-  const { database, store, log } = dependencies
-  const before = Date.now() - options.ageMs
-  const expired = new Set(await findUploadsStartedBefore(database.read, before))
-  for await (const upload of store.listUploads()) {
-    if (upload.modifiedAt < before) expired.add(upload.id)
-    else expired.delete(upload.id)
-  }
-  for (const id of expired) {
-    log.info({ upload: id, dryRun: options.isDryRun }, 'removing an abandoned upload')
-    if (options.isDryRun) continue
-    await database.transaction(async (transaction) => deleteUpload(transaction, id))
-    await store.removeUpload(id)
-  }
 }

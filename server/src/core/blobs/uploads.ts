@@ -6,7 +6,14 @@ import { insertBlob, insertMembership } from './blob-rows.ts'
 import { ContentHash } from './content-hash.ts'
 import type { BlobStore } from './store.ts'
 import { Turns } from './turns.ts'
-import { countUploads, deleteUpload, findUpload, insertUpload, type UploadRow } from './upload-rows.ts'
+import {
+  countUploads,
+  deleteUpload,
+  findUpload,
+  findUploadsStartedBefore,
+  insertUpload,
+  type UploadRow,
+} from './upload-rows.ts'
 
 /** How long a request waits for another one that writes to the same upload, such as one whose client has vanished. */
 const TURN_TIMEOUT_MS = 10_000
@@ -26,6 +33,12 @@ export interface UploadChunk {
   readonly length: number | undefined
 }
 
+/** Content that was verified and stored. */
+interface StoredContent {
+  readonly digest: Digest
+  readonly sizeBytes: number
+}
+
 /**
  * Uploads on their way to become blobs. Their bytes are in the store and their rows in the database, so that an upload
  * survives a restart; here are only the digests in the making, which are made again from the bytes when missing.
@@ -35,6 +48,8 @@ export class Uploads {
   readonly #store: BlobStore
   readonly #maxOpen: number
   readonly #hashes = new Map<string, ContentHash>()
+  /** What became content while the transaction that was to say so failed: closing such an upload again succeeds. */
+  readonly #unrecorded = new Map<string, StoredContent>()
   readonly #turns = new Turns(TURN_TIMEOUT_MS)
 
   /** @param dependencies.maxOpen how many uploads may be open at once. */
@@ -74,20 +89,16 @@ export class Uploads {
 
   /**
    * Appends the last bytes, if any, and makes the upload a blob of the repository. Last bytes that do not arrive in full
-   * are dropped, and the upload stays as it was before.
+   * are dropped, and the upload stays as it was before. What failed after that can be asked for again in the same words.
    * @throws RegistryError BLOB_UPLOAD_UNKNOWN, RANGE_INVALID, SIZE_INVALID, DIGEST_INVALID (which ends the upload)
    */
   async finish(repository: string, id: string, end: { last: UploadChunk; digest: Digest }): Promise<void> {
     await this.#turns.take(id, async () => {
       const upload = await this.#requireUpload(repository, id)
-      await this.#appendTo(id, await this.#hashOf(id, upload.algorithm), end.last, true)
-      const hash = await this.#hashOf(id, digestAlgorithm(end.digest))
-      if (hash.digest() !== end.digest) {
-        await this.#discard(id)
-        throw digestMismatch(end.digest, hash.digest())
-      }
-      await this.#commit(repository, id, { digest: end.digest, sizeBytes: hash.sizeBytes })
-      this.#hashes.delete(id)
+      const content = (await this.#storedBefore(id, end)) ?? (await this.#storeUpload(upload, end))
+      this.#unrecorded.set(id, content)
+      await this.#record(repository, id, content)
+      this.#forget(id)
     })
   }
 
@@ -103,14 +114,41 @@ export class Uploads {
   async receive(repository: string, bytes: AsyncIterable<Uint8Array>, digest: Digest): Promise<void> {
     const id = randomUUID()
     const hash = new ContentHash(digestAlgorithm(digest))
-    try {
-      await this.#store.appendUpload(id, 0, hashing(bytes, hash, undefined))
-      if (hash.digest() !== digest) throw digestMismatch(digest, hash.digest())
-      await this.#commit(repository, id, { digest, sizeBytes: hash.sizeBytes })
-    } catch (error) {
-      await this.#store.removeUpload(id)
-      throw error
+    await this.#turns.take(id, async () => {
+      try {
+        await this.#store.appendUpload(id, 0, hashing(bytes, hash, undefined))
+        if (hash.digest() !== digest) throw digestMismatch(digest, hash.digest())
+        await this.#store.finishUpload(id, digest, hash.sizeBytes)
+        await this.#record(repository, id, { digest, sizeBytes: hash.sizeBytes })
+      } catch (error) {
+        await this.#store.removeUpload(id)
+        throw error
+      }
+    })
+  }
+
+  /**
+   * Gives up uploads that nothing was added to since a time, and bytes that a crash left without an upload.
+   * What a request is busy with stays, however slow it is.
+   * @param before milliseconds since 1970
+   * @param isDryRun only tells
+   * @returns the ids of what was, or would be, removed
+   */
+  async removeAbandoned(before: number, isDryRun: boolean): Promise<string[]> {
+    const removed: string[] = []
+    // No other request can come between the look at an upload and its turn.
+    const remove = async (id: string) => {
+      if (this.#turns.isTaken(id)) return
+      removed.push(id)
+      if (!isDryRun) await this.#turns.take(id, async () => this.#discard(id))
     }
+    const withoutBytes = new Set(await findUploadsStartedBefore(this.#database.read, before))
+    for await (const upload of this.#store.listUploads()) {
+      withoutBytes.delete(upload.id)
+      if (upload.modifiedAt < before) await remove(upload.id)
+    }
+    for (const id of withoutBytes) if ((await this.#store.uploadSize(id)) === 0) await remove(id)
+    return removed
   }
 
   async #requireUpload(repository: string, id: string): Promise<UploadRow> {
@@ -137,6 +175,7 @@ export class Uploads {
   async #appendTo(id: string, hash: ContentHash, chunk: UploadChunk, isLast = false): Promise<void> {
     const offset = hash.sizeBytes
     if (chunk.start !== undefined && chunk.start !== offset) throw outOfOrder(id, offset)
+    this.#unrecorded.delete(id)
     try {
       await this.#store.appendUpload(id, offset, hashing(chunk.bytes, hash, chunk.length))
       if (chunk.length !== undefined && hash.sizeBytes - offset !== chunk.length) throw wrongLength()
@@ -148,20 +187,46 @@ export class Uploads {
     }
   }
 
-  async #commit(repository: string, id: string, blob: { digest: Digest; sizeBytes: number }): Promise<void> {
-    await this.#store.finishUpload(id, blob.digest)
+  async #storedBefore(id: string, end: { last: UploadChunk; digest: Digest }): Promise<StoredContent | undefined> {
+    const content = this.#unrecorded.get(id)
+    if (content?.digest !== end.digest || (await this.#store.size(content.digest)) !== content.sizeBytes)
+      return undefined
+    // The client may send its last bytes again; they are stored, but it must get to read the answer.
+    await Array.fromAsync(end.last.bytes, () => undefined)
+    return content
+  }
+
+  async #storeUpload(upload: UploadRow, end: { last: UploadChunk; digest: Digest }): Promise<StoredContent> {
+    const { id } = upload
+    await this.#appendTo(id, await this.#hashOf(id, upload.algorithm), end.last, true)
+    const hash = await this.#hashOf(id, digestAlgorithm(end.digest))
+    if (hash.digest() !== end.digest) {
+      await this.#discard(id)
+      throw digestMismatch(end.digest, hash.digest())
+    }
+    await this.#store.finishUpload(id, end.digest, hash.sizeBytes)
+    return { digest: end.digest, sizeBytes: hash.sizeBytes }
+  }
+
+  async #record(repository: string, id: string, content: StoredContent): Promise<void> {
     await this.#database.transaction(async (transaction) => {
       const repositoryId = await ensureRepository(transaction, repository)
-      await insertBlob(transaction, blob.digest, blob.sizeBytes)
-      await insertMembership(transaction, repositoryId, blob.digest)
+      await insertBlob(transaction, content.digest, content.sizeBytes)
+      await insertMembership(transaction, repositoryId, content.digest)
       await deleteUpload(transaction, id)
     })
   }
 
   async #discard(id: string): Promise<void> {
-    this.#hashes.delete(id)
-    await this.#database.transaction(async (transaction) => deleteUpload(transaction, id))
+    this.#forget(id)
+    // The bytes first: on a full disk the transaction may need the room.
     await this.#store.removeUpload(id)
+    await this.#database.transaction(async (transaction) => deleteUpload(transaction, id))
+  }
+
+  #forget(id: string): void {
+    this.#hashes.delete(id)
+    this.#unrecorded.delete(id)
   }
 
   #remember(id: string, hash: ContentHash): void {

@@ -5,6 +5,7 @@ import type { Database } from './database.ts'
 /** How long a writer waits for another process, such as a backup, to let go of the file. */
 const BUSY_TIMEOUT_MS = 5_000
 const MAX_PREPARED_STATEMENTS = 500
+const NOTHING_CHANGED = { changes: 0, lastInsertRowid: 0 }
 
 /**
  * Opens, and creates if need be, the SQLite file: write-ahead log, each commit synced to the disk.
@@ -53,7 +54,11 @@ function prepare(database: DatabaseSync, sql: string): SqliteStatement {
   return {
     reader: statement.columns().length > 0,
     all: (parameters) => statement.all(...parameters.map(toInput)),
-    run: (parameters) => statement.run(...parameters.map(toInput)),
+    run: (parameters) => {
+      // On a full disk SQLite has rolled back by itself; the failure of a second time would hide the reason.
+      if (sql === 'rollback' && !database.isTransaction) return NOTHING_CHANGED
+      return statement.run(...parameters.map(toInput))
+    },
     iterate: (parameters) => statement.iterate(...parameters.map(toInput)),
   }
 }
