@@ -28,6 +28,9 @@ export async function serve(options: ServeOptions): Promise<void> {
   const address = await registry.listen()
   log.info({ version, data: config.storage.filesystem.rootdirectory }, `Entrepot answers on ${address}`)
   const [signal] = await Promise.race([once(process, 'SIGTERM'), once(process, 'SIGINT')])
+  // At Ctrl+C under npm the signal comes from the terminal and from npm: the second must not cut requests off, which
+  // "http.draintimeout" does in its time.
+  for (const repeated of ['SIGTERM', 'SIGINT']) process.on(repeated, () => {})
   log.info({ signal }, 'shutting down: requests under way may end')
   await registry.close()
   log.info('stopped')
