@@ -1,5 +1,6 @@
 import { type Command, CommanderError } from 'commander'
 import { createProgram } from './program.ts'
+import { readVersion } from './read-version.ts'
 
 const EXIT_USAGE = 2
 
@@ -15,4 +16,4 @@ async function main(program: Command): Promise<number> {
   }
 }
 
-process.exitCode = await main(createProgram())
+process.exitCode = await main(createProgram(await readVersion()))

@@ -4,24 +4,35 @@ import { configPrint } from './commands/config-print.ts'
 import { serve } from './commands/serve.ts'
 import { version } from './commands/version.ts'
 
-/** The command line: what can be said, and which file does it. */
-export function createProgram(): Command {
+/**
+ * The command line: what can be said, and which file does it.
+ * @param current the version of this installation
+ */
+export function createProgram(current: string): Command {
   const program = new Command('entrepot')
     .description('A registry for container images and packages.')
     .usage('<command>')
+    .version(`entrepot ${current}`, '-V, --version', 'print the version')
+    .helpOption('-h, --help', 'print this help')
     .addHelpText('after', '\nStart with "entrepot serve"; "entrepot <command> --help" tells more of a command.')
-    .showHelpAfterError('("entrepot --help" lists the commands)')
-    .exitOverride()
-  program.addCommand(serve())
+  program.addCommand(serve(current))
   program.addCommand(
     new Command('config')
       .description('check and print the configuration')
       .addCommand(configCheck())
       .addCommand(configPrint()),
   )
-  program.addCommand(version())
-  for (const command of [program, ...program.commands, ...program.commands.flatMap((parent) => parent.commands)]) {
-    command.exitOverride().allowExcessArguments(false)
-  }
+  program.addCommand(version(current))
+  prepare(program, [program.name()])
   return program
+}
+
+/** What holds for every command: a wrong call is an error that names the help which tells the right one. */
+function prepare(command: Command, words: readonly string[]): void {
+  command
+    .exitOverride()
+    .allowExcessArguments(false)
+    .helpOption('-h, --help', 'print this help')
+    .showHelpAfterError(`("${words.join(' ')} --help" tells what it takes)`)
+  for (const child of command.commands) prepare(child, [...words, child.name()])
 }

@@ -1,13 +1,12 @@
 import { Command } from 'commander'
-import { readVersion } from '../read-version.ts'
 
 /** `entrepot version` */
-export function version(): Command {
+export function version(current: string): Command {
   return new Command('version')
     .description('print the version')
     .option('--json', 'print JSON, with the version of Node.js')
-    .action(async (options: { json?: boolean }) => {
-      const current = await readVersion()
+    .addHelpText('after', '\nExample:\n  entrepot version --json')
+    .action((options: { json?: boolean }) => {
       const text =
         options.json === true
           ? JSON.stringify({ version: current, node: process.versions.node })

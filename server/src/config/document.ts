@@ -67,6 +67,12 @@ export function removeIn(document: ConfigDocument, path: readonly string[]): voi
   if (isRecord(section) && last !== undefined) delete section[last]
 }
 
+/** What distribution lets one write in short: `storage: filesystem` says the same as `storage: {filesystem: {}}`. */
+export function expandShortForm(path: readonly string[], value: unknown): unknown {
+  const isShort = typeof value === 'string' && path.length === 1 && (path[0] === 'storage' || path[0] === 'auth')
+  return isShort ? { [value]: {} } : value
+}
+
 function findLine(yaml: Document, lines: LineCounter, path: readonly PropertyKey[]): number | undefined {
   const last = path.at(-1)
   const parent = yaml.getIn(path.slice(0, -1), true)

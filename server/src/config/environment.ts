@@ -1,4 +1,4 @@
-import { type ConfigDocument, getIn, isRecord, parseValue, setIn } from './document.ts'
+import { type ConfigDocument, expandShortForm, getIn, isRecord, parseValue, setIn } from './document.ts'
 import { KNOWN_KEYS } from './known-keys.ts'
 import { nearest } from './problems.ts'
 import { SCHEMA_NODES } from './schema-tree.ts'
@@ -41,7 +41,7 @@ export function applyEnvironment(document: ConfigDocument, environment: Environm
       )
       continue
     }
-    const parsed = parseFor(path, value)
+    const parsed = expandShortForm(path, parseFor(path, value))
     const before = getIn(document, path)
     setIn(document, path, isRecord(before) && isRecord(parsed) ? { ...before, ...parsed } : parsed)
     sources.set(path.join('.'), name)

@@ -6,12 +6,20 @@ import { readFileSync } from 'node:fs'
 import { isIP } from 'node:net'
 import { stringify } from 'yaml'
 import type { z } from 'zod'
-import { type ConfigDocument, type ConfigSource, getIn, parseConfigText, removeIn } from './document.ts'
+import {
+  type ConfigDocument,
+  type ConfigSource,
+  expandShortForm,
+  getIn,
+  parseConfigText,
+  removeIn,
+  setIn,
+} from './document.ts'
 import { applyEnvironment, type Environment, variableOf } from './environment.ts'
 import { KNOWN_KEYS } from './known-keys.ts'
 import { ConfigError, type ConfigProblem, nearest } from './problems.ts'
 import { ACTIONS, configSchema, type ParsedConfig } from './schema.ts'
-import { keysOf, startsWith } from './schema-tree.ts'
+import { keysOf, SCHEMA_NODES, startsWith } from './schema-tree.ts'
 
 export { ConfigError, type ConfigProblem, formatProblem } from './problems.ts'
 
@@ -44,13 +52,20 @@ export function loadConfig(options: { file?: string | undefined; env?: Environme
     file ?? 'the built-in configuration',
   )
   const { document } = source
+  for (const path of [['storage'], ['auth']]) {
+    const value = getIn(document, path)
+    if (value !== undefined) setIn(document, path, expandShortForm(path, value))
+  }
   const { sources, warnings } = applyEnvironment(document, environment)
   const known = applyKnownKeys(document)
+  removeEmptySections(document)
   const parsed = configSchema.safeParse(document, { reportInput: true })
   const problems = [...known.problems, ...(parsed.success ? [] : parsed.error.issues.flatMap(toProblems))]
   if (!parsed.success || problems.length > 0)
     throw new ConfigError(
-      problems.map((problem) => locate(problem, source, sources)),
+      problems
+        .map((problem) => locate(problem, source, sources))
+        .toSorted((one, other) => (one.line ?? 0) - (other.line ?? 0)),
       file,
     )
   const config = { ...parsed.data, auth: { anonymous: parsed.data.auth.anonymous ?? [...ACTIONS] } }
@@ -73,9 +88,23 @@ function readText(file: string): string {
   try {
     return readFileSync(file, 'utf8')
   } catch (error) {
+    const code = error instanceof Error && 'code' in error ? error.code : undefined
     const reason =
-      error instanceof Error && 'code' in error && error.code === 'ENOENT' ? 'there is no such file' : String(error)
-    throw new ConfigError([{ path: '', message: `it cannot be read: ${reason}` }], file)
+      code === 'ENOENT'
+        ? 'there is no such file'
+        : code === 'EISDIR'
+          ? 'it is a folder'
+          : code === 'EACCES'
+            ? 'this user may not read it'
+            : String(error)
+    throw new ConfigError([{ path: '', message: `${reason}; name a config.yml that can be read` }], file)
+  }
+}
+
+/** A section whose keys are all commented out is left empty, and means its defaults. */
+function removeEmptySections(document: ConfigDocument): void {
+  for (const { path, kind } of SCHEMA_NODES) {
+    if ((kind === 'section' || kind === 'map') && getIn(document, path) === null) removeIn(document, path)
   }
 }
 
@@ -123,7 +152,7 @@ function locate(problem: ConfigProblem, source: ConfigSource, sources: ReadonlyM
   const path = problem.path.split('.')
   for (let length = path.length; length > 0; length--) {
     const variable = sources.get(path.slice(0, length).join('.'))
-    if (variable !== undefined) return { ...problem, path: `${variable} (${problem.path})` }
+    if (variable !== undefined) return { ...problem, variable }
   }
   return { ...problem, line: source.lineOf(path) }
 }

@@ -23,6 +23,7 @@ const ignored = (path: string, reason: string): KnownKey => ({ path: path.split(
 
 export const KNOWN_KEYS: readonly KnownKey[] = [
   ...['htpasswd', 'token', 'silly'].map((scheme) => refused(`auth.${scheme}`, NO_ACCOUNTS)),
+  ignored('auth.none', '"auth.anonymous" says what anyone may do'),
   ...['s3', 'gcs', 'azure', 'inmemory', 'oss', 'cos', 'swift', 'rados'].map((driver) =>
     refused(`storage.${driver}`, ONLY_FILESYSTEM),
   ),

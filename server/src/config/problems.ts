@@ -1,7 +1,10 @@
 /** Something wrong in the configuration, in words for the person who wrote it. */
 export interface ConfigProblem {
-  /** Where: a key's path such as `http.addr`, or the name of an environment variable. */
+  /** Where: a key's path such as `http.addr`. */
   readonly path: string
+  /** The environment variable that set it. */
+  readonly variable?: string | undefined
+  /** The line of the file, where the file set it. */
   readonly line?: number | undefined
   readonly message: string
   /** The nearest valid key. */
@@ -15,19 +18,23 @@ export class ConfigError extends Error {
   readonly file: string | undefined
 
   constructor(problems: readonly ConfigProblem[], file: string | undefined) {
-    super(problems.map((problem) => formatProblem(problem, file)).join('\n'))
+    const lines = problems.map((problem) => formatProblem(problem, file))
+    super(
+      lines.length === 1 ? lines.join() : [`the configuration has ${lines.length} problems:`, ...lines].join('\n  '),
+    )
     this.name = 'ConfigError'
     this.problems = problems
     this.file = file
   }
 }
 
-/** One line such as `config.yml:7: http.adr: is not a key; did you mean "addr"?` */
+/** One line such as `config.yml:7: http.adr: there is no such key; did you mean "addr"?` */
 export function formatProblem(problem: ConfigProblem, file: string | undefined): string {
-  const place = file === undefined ? '' : problem.line === undefined ? `${file}: ` : `${file}:${problem.line}: `
-  const hint = problem.suggestion === undefined ? '' : `; did you mean "${problem.suggestion}"?`
-  const path = problem.path === '' ? '' : `${problem.path}: `
-  return `${place}${path}${problem.message}${hint}`
+  const { path, variable, line, message, suggestion } = problem
+  const hint = suggestion === undefined ? '' : `; did you mean "${suggestion}"?`
+  if (variable !== undefined) return `${variable} (${path}): ${message}${hint}`
+  const place = [file, line].filter((part) => part !== undefined).join(':')
+  return `${[place, path].filter((part) => part !== '').join(': ')}: ${message}${hint}`
 }
 
 /** The candidate that takes the fewest changes of a letter, unless that is hardly alike. */

@@ -1,5 +1,18 @@
 import { z } from 'zod'
-import { address, count, duration, flag, oneOf, regularExpression, text } from './values.ts'
+import {
+  address,
+  count,
+  delay,
+  duration,
+  flag,
+  headers,
+  httpUrl,
+  interval,
+  oneOf,
+  regularExpression,
+  statusCode,
+  text,
+} from './values.ts'
 
 /** What anyone may be allowed without credentials. */
 export const ACTIONS = ['pull', 'push', 'delete', 'catalog', 'metrics'] as const
@@ -57,7 +70,7 @@ const storage = z.strictObject({
           age: duration
             .prefault('168h')
             .meta(about('How long nothing was added to them.', '多久没有新数据即视为放弃。')),
-          interval: duration.prefault('24h').meta(about('How often they are looked for.', '检查的间隔。')),
+          interval: interval.prefault('24h').meta(about('How often they are looked for.', '检查的间隔。')),
           dryrun: flag
             .default(false)
             .meta(about('Only logs what would be removed.', '只记录将要清除的内容，不实际清除。')),
@@ -109,8 +122,7 @@ const tls = z.strictObject({
 const http = z.strictObject({
   addr: address.default('127.0.0.1:5000').meta(about('Where the registry answers.', '监听地址。')),
   net: oneOf(['tcp']).default('tcp').meta(about('The kind of network.', '网络类型。')),
-  host: z
-    .url({ protocol: /^https?$/, error: 'a URL such as https://registry.example.com' })
+  host: httpUrl
     .optional()
     .meta(
       about(
@@ -130,11 +142,8 @@ const http = z.strictObject({
         '即使设置了 `http.host`，应答中也使用相对 URL。',
       ),
     ),
-  headers: z
-    .record(z.string(), z.array(text, { error: 'a list of values' }))
-    .default({})
-    .meta(about('Headers added to every answer.', '附加到每个应答的头部。')),
-  draintimeout: duration
+  headers: headers.meta(about('Headers added to every answer.', '附加到每个应答的头部。')),
+  draintimeout: delay
     .prefault('30s')
     .meta(about('How long requests may take to end at shutdown.', '停机时等待请求结束的最长时间。')),
   tls: tls.optional(),
@@ -162,8 +171,8 @@ const http = z.strictObject({
 })
 
 const repeated = {
-  interval: duration.prefault('10s').meta(about('How often.', '检查间隔。')),
-  timeout: duration.prefault('5s').meta(about('How long an answer may take.', '等待应答的最长时间。')),
+  interval: interval.prefault('10s').meta(about('How often.', '检查间隔。')),
+  timeout: interval.prefault('5s').meta(about('How long an answer may take.', '等待应答的最长时间。')),
   threshold: count.default(3).meta(about('Failures in a row until it counts.', '连续失败多少次算作故障。')),
 }
 
@@ -188,12 +197,9 @@ const health = z.strictObject({
   http: z
     .array(
       z.strictObject({
-        uri: z.url({ error: 'a URL' }).meta(about('Asked with HEAD.', '以 HEAD 请求的地址。')),
-        statuscode: z.int().min(100).max(599).default(200).meta(about('What it must answer.', '应返回的状态码。')),
-        headers: z
-          .record(z.string(), z.array(text))
-          .default({})
-          .meta(about('Headers sent along.', '随请求发送的头部。')),
+        uri: httpUrl.meta(about('Asked with HEAD.', '以 HEAD 请求的地址。')),
+        statuscode: statusCode.default(200).meta(about('What it must answer.', '应返回的状态码。')),
+        headers: headers.meta(about('Headers sent along.', '随请求发送的头部。')),
         ...repeated,
       }),
     )
@@ -264,13 +270,13 @@ const limits = z.strictObject({
       ),
     ),
   uploads: count.default(10_000).meta(about('Uploads open at once.', '同时打开的上传数。')),
-  headertimeout: duration
+  headertimeout: interval
     .prefault('10s')
     .meta(about('How long the headers of a request may take.', '接收请求头部的最长时间。')),
-  bodyidletimeout: duration
+  bodyidletimeout: interval
     .prefault('60s')
     .meta(about('How long a client may send nothing within a body.', '请求体中允许的最长静默时间。')),
-  keepalivetimeout: duration
+  keepalivetimeout: interval
     .prefault('75s')
     .meta(about('How long an idle connection stays open.', '空闲连接保持的时间。')),
 })

@@ -2,6 +2,7 @@ import { z } from 'zod'
 
 const LENGTH_OF_TIME = 'a length of time with its unit, such as 30s, 5m or 168h'
 const HOST_AND_PORT = 'host:port, such as 127.0.0.1:5000, [::1]:5000 or :5000'
+const STATUS_CODE = 'a status code from 100 to 599'
 const DURATION = /^(?:\d+(?:\.\d+)?(?:ns|us|µs|ms|s|m|h))+$/
 const DURATION_PART = /(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)/g
 const UNIT_MS = { ns: 1e-6, us: 1e-3, µs: 1e-3, ms: 1, s: 1_000, m: 60_000, h: 3_600_000 } as const
@@ -28,6 +29,17 @@ export const duration = z.codec(
   },
 )
 
+/** What timers of Node.js can hold; a longer one would fire at once. */
+const MAX_TIMER_MS = 2_147_483_647
+
+/** A length of time that a timer waits. */
+export const delay = duration.refine((durationMs) => durationMs <= MAX_TIMER_MS, {
+  error: `${LENGTH_OF_TIME}, of 596h at most`,
+})
+
+/** A length of time that a timer waits again and again, or that something may take: nothing works in no time. */
+export const interval = delay.refine((durationMs) => durationMs >= 1, { error: `${LENGTH_OF_TIME}, of 1ms at least` })
+
 /** `host:port`; without a host, every address of the machine. */
 export const address = z.string({ error: HOST_AND_PORT }).refine(
   (text) => {
@@ -39,8 +51,32 @@ export const address = z.string({ error: HOST_AND_PORT }).refine(
 
 export const regularExpression = z.string().refine(isRegularExpression, { error: 'a regular expression' })
 
+export const httpUrl = z.url({ protocol: /^https?$/, error: 'a URL such as https://registry.example.com' })
+
+/** A status code of HTTP. */
+export const statusCode = z
+  .int({ error: STATUS_CODE })
+  .min(100, { error: STATUS_CODE })
+  .max(599, { error: STATUS_CODE })
+
 /** A positive whole number. */
 export const count = z.int({ error: 'a whole number of 1 or more' }).positive({ error: 'a whole number of 1 or more' })
+
+/** A header's name (RFC 9110, section 5.1), but for those that carry the message itself. */
+const HEADER_NAME =
+  /^(?!(?:connection|content-length|keep-alive|proxy-connection|te|trailer|transfer-encoding|upgrade)$)[\w!#$%&'*+.^`|~-]+$/i
+const HEADER_VALUE = /^[\t\x20-\x7e\x80-\xff]*$/
+
+/** Headers with their values: what could not be sent is refused before anything is answered. */
+export const headers = z
+  .record(
+    z.string().regex(HEADER_NAME),
+    z.array(z.string({ error: 'text' }).regex(HEADER_VALUE, { error: 'a value of one line' }), {
+      error: 'a list of values',
+    }),
+    { error: (issue) => (issue.code === 'invalid_key' ? 'the name of a header that may be set' : undefined) },
+  )
+  .default({})
 
 export const text = z.string({ error: 'text' })
 export const flag = z.boolean({ error: 'true or false' })
