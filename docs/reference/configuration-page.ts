@@ -1,0 +1,181 @@
+import { z } from 'zod'
+import { KNOWN_KEYS } from '../../server/src/config/known-keys.ts'
+import { configSchema } from '../../server/src/config/schema.ts'
+import { SCHEMA_NODES, type SchemaNode } from '../../server/src/config/schema-tree.ts'
+import { code, type Language, page, table } from './markdown.ts'
+
+const TEXTS = {
+  en: {
+    title: 'Configuration',
+    intro: [
+      "The file is CNCF distribution's `config.yml`, with further keys of Entrepot's own. `entrepot config check FILE` says what is wrong with one, `entrepot config print FILE` prints what is in force. Without a file Entrepot listens on 127.0.0.1:5000, keeps its data in `./data` and allows deleting.",
+      'Every key can be set by an environment variable: `REGISTRY_`, then the path in capitals, joined by underscores. `http.addr` is `REGISTRY_HTTP_ADDR`; the value is read as YAML, so that `REGISTRY_AUTH_ANONYMOUS="[pull]"` is a list. `REGISTRY_CONFIGURATION_PATH` names the file where the command does not.',
+      'A key that does not exist stops the start, with its line and the nearest key that does. Lengths of time are written as in Go: `30s`, `5m`, `1h30m`.',
+    ],
+    columns: ['Key', 'Value', 'Default', 'What it is for'],
+    required: 'must be set',
+    none: '—',
+    each: (list: string) => `Of each entry of ${list}:`,
+    knownTitle: 'Keys of CNCF distribution that are not acted on',
+    known:
+      'What would change what is protected or stored if it were passed over stops the start. What is not needed here only draws a warning.',
+    knownColumns: ['Key', 'What happens', 'Why'],
+    refused: 'stops the start',
+    ignored: 'warning',
+    enabledOnly: ' when enabled',
+  },
+  zh: {
+    title: '配置参考',
+    intro: [
+      '配置文件就是 CNCF distribution 的 `config.yml`，外加 Entrepot 自己的配置项。`entrepot config check 文件` 检查文件有什么问题，`entrepot config print 文件` 打印实际生效的配置。不指定文件时，Entrepot 监听 127.0.0.1:5000，数据放在 `./data`，并允许删除。',
+      '每个配置项都可以用环境变量设置：`REGISTRY_` 加上大写的路径，以下划线连接。例如 `http.addr` 对应 `REGISTRY_HTTP_ADDR`；值按 YAML 解析，因此 `REGISTRY_AUTH_ANONYMOUS="[pull]"` 是一个列表。命令行没有给出文件时，使用 `REGISTRY_CONFIGURATION_PATH` 指定的文件。',
+      '出现不存在的配置项时拒绝启动，并指出所在行和最接近的有效配置项。时长采用 Go 的写法：`30s`、`5m`、`1h30m`。',
+    ],
+    columns: ['配置项', '取值', '默认值', '用途'],
+    required: '必填',
+    none: '—',
+    each: (list: string) => `${list} 的每一项：`,
+    knownTitle: '未采用的 CNCF distribution 配置项',
+    known: '如果忽略会改变访问保护或数据存放方式的，拒绝启动；在这里用不到的，只给出警告。',
+    knownColumns: ['配置项', '处理方式', '原因'],
+    refused: '拒绝启动',
+    ignored: '警告',
+    enabledOnly: '（启用时）',
+  },
+} as const
+
+/** In Chinese, what `KNOWN_KEYS` says in English, by the first key of each reason. */
+const REASONS_ZH: Record<string, string> = {
+  'auth.htpasswd': '本版本还没有账号：请监听回环地址，或在 `auth.anonymous` 中说明任何人可以做什么。',
+  'auth.none': '由 `auth.anonymous` 说明任何人可以做什么。',
+  'storage.s3': '本版本只支持 `storage.filesystem`。',
+  proxy: '本版本不支持，请删除。',
+  'http.tls.letsencrypt': '本版本不支持，请设置 `http.tls.certificate` 和 `http.tls.key`。',
+  'http.h2c': 'HTTP/2 只在 TLS 上使用。',
+  'storage.redirect': 'blob 由 Entrepot 自己提供。',
+  'storage.cache': '元数据在数据库中，不需要另外的缓存。',
+  'storage.tag': '标签在数据库中，查找不需要限制并发。',
+  'storage.filesystem.maxthreads': '线程由运行时自行分配。',
+  'http.secret': '上传状态保存在数据库中，不需要签名。',
+  redis: '进程之外没有缓存。',
+  'log.hooks': '请用运行服务的工具转发日志。',
+  'log.reportcaller': '每一行日志都带有模块名。',
+  loglevel: '请改用 `log.level`。',
+  reporting: '没有内置外部上报。',
+  compatibility: '始终拒绝 schema 1。',
+}
+
+/** The page of every key, made of `server/src/config/schema.ts`. */
+export function configurationPage(language: Language): string {
+  const texts = TEXTS[language]
+  const sections = Object.keys(configSchema.shape).map((name) => sectionOf(name, language))
+  const known = knownRows(language)
+  return page({
+    name: 'configuration',
+    source: 'server/src/config/schema.ts',
+    language,
+    title: texts.title,
+    body: [...texts.intro, ...sections, `## ${texts.knownTitle}`, texts.known, table(texts.knownColumns, known)],
+  })
+}
+
+/** Keys that are treated alike, for the same reason, share a row. */
+function knownRows(language: Language): string[][] {
+  const texts = TEXTS[language]
+  const rows = new Map<string, { keys: string[]; happens: string; why: string }>()
+  for (const { path, rule, reason, when } of KNOWN_KEYS) {
+    const key = path.join('.')
+    const row = rows.get(rule + reason) ?? {
+      keys: [],
+      happens: texts[rule] + (when === undefined ? '' : texts.enabledOnly),
+      why: language === 'en' ? sentence(reason) : reasonInChinese(key),
+    }
+    row.keys.push(code(key))
+    rows.set(rule + reason, row)
+  }
+  return [...rows.values()].map(({ keys, happens, why }) => [keys.join(', '), happens, why])
+}
+
+function sectionOf(name: string, language: Language): string {
+  const nodes = SCHEMA_NODES.filter((node) => node.path[0] === name)
+  const lists = nodes.filter((node) => node.kind === 'value' && isListOfSections(node, nodes))
+  const plain = nodes.filter((node) => node.kind !== 'section' && node.kind !== 'entry' && !lists.includes(node))
+  const { columns, each } = TEXTS[language]
+  const parts = [`## ${name}`]
+  if (plain.length > 0)
+    parts.push(
+      table(
+        columns,
+        plain.map((node) => row(node, language)),
+      ),
+    )
+  for (const list of lists) {
+    const entries = nodes.filter((node) => node.kind === 'entry' && isBelow(node, list))
+    parts.push(
+      each(code(list.path.join('.'))),
+      table(
+        columns,
+        entries.map((node) => row(node, language)),
+      ),
+    )
+  }
+  return parts.join('\n\n')
+}
+
+function isListOfSections(list: SchemaNode, nodes: readonly SchemaNode[]): boolean {
+  return nodes.some((node) => node.kind === 'entry' && isBelow(node, list))
+}
+
+function isBelow(node: SchemaNode, list: SchemaNode): boolean {
+  return node.path.length === list.path.length + 1 && list.path.every((key, index) => node.path[index] === key)
+}
+
+function row(node: SchemaNode, language: Language): string[] {
+  const meta: unknown = node.schema.meta()
+  const text = typeof meta === 'object' && meta !== null ? Reflect.get(meta, TEXT_KEYS[language]) : undefined
+  if (typeof text !== 'string') throw new Error(`${node.path.join('.')} has no text in "${language}" in schema.ts`)
+  const { inner, byDefault, isOptional } = unwrap(node.schema)
+  const { none, required } = TEXTS[language]
+  const shown = byDefault === undefined ? (isOptional ? none : required) : code(JSON.stringify(byDefault))
+  const path = node.kind === 'entry' ? node.path.slice(-1) : node.path
+  return [code(path.join('.')), kindOf(inner, language), shown.replaceAll('"', ''), text]
+}
+
+const TEXT_KEYS = { en: 'description', zh: 'zh' } as const
+
+function unwrap(schema: unknown): { inner: unknown; byDefault: unknown; isOptional: boolean } {
+  if (schema instanceof z.ZodDefault || schema instanceof z.ZodPrefault) {
+    return { ...unwrap(schema.unwrap()), byDefault: schema.def.defaultValue }
+  }
+  if (schema instanceof z.ZodOptional) return { ...unwrap(schema.unwrap()), isOptional: true }
+  return { inner: schema, byDefault: undefined, isOptional: false }
+}
+
+/** What a value looks like, in a word or two. */
+function kindOf(schema: unknown, language: Language): string {
+  const say = (en: string, zh: string) => (language === 'en' ? en : zh)
+  if (schema instanceof z.ZodCodec) return say('length of time', '时长')
+  if (schema instanceof z.ZodLiteral)
+    return [...schema.values]
+      .filter((value) => typeof value === 'string')
+      .map(code)
+      .join(', ')
+  if (schema instanceof z.ZodEnum) return schema.options.map((option) => code(String(option))).join(', ')
+  if (schema instanceof z.ZodBoolean) return '`true`, `false`'
+  if (schema instanceof z.ZodNumber) return say('whole number', '整数')
+  if (schema instanceof z.ZodArray) return `${say('list of', '列表：')} ${kindOf(schema.element, language)}`
+  if (schema instanceof z.ZodRecord) return say('map of keys', '键值表')
+  if (schema instanceof z.ZodURL) return 'URL'
+  if (schema instanceof z.ZodString) return say('text', '文本')
+  throw new Error('the reference has no word for a kind of value; add it in configuration-page.ts')
+}
+
+function reasonInChinese(key: string): string {
+  const text = REASONS_ZH[key]
+  if (text === undefined) throw new Error(`${key} has no reason in Chinese in configuration-page.ts`)
+  return text
+}
+
+function sentence(text: string): string {
+  return `${text.slice(0, 1).toUpperCase()}${text.slice(1)}.`
+}
