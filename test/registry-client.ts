@@ -72,10 +72,10 @@ export class RegistryClient {
     if (options.streamed) outgoing.setHeader('Transfer-Encoding', 'chunked')
     outgoing.setTimeout(ANSWER_TIMEOUT_MS, () => outgoing.destroy(new Error(`no answer to ${method} ${path}`)))
     const answered = once(outgoing, 'response')
-    outgoing.end(options.body)
-    const [incoming] = await answered
     // A server may answer and close before it has read all of the body: that is no failure.
     outgoing.on('error', () => {})
+    outgoing.end(options.body)
+    const [incoming] = await answered
     const chunks: Buffer[] = []
     for await (const chunk of incoming) chunks.push(chunk)
     return checked(method, `${host.origin}${path}`, incoming, Buffer.concat(chunks))
@@ -189,7 +189,7 @@ export async function startClient(t: TestContext, options: TestRegistryOptions =
  * The bytes that come back for a request written by hand, until the server closes the connection:
  * the request must ask for that, or be one that the client breaks off (`isCutOff`).
  */
-export async function exchangeRaw(origin: string, text: string, isCutOff = false): Promise<string> {
+export async function exchangeRaw(origin: string, text: string | Buffer, isCutOff = false): Promise<string> {
   const { hostname, port } = new URL(origin)
   const socket = connect(Number(port), hostname)
   socket.setTimeout(ANSWER_TIMEOUT_MS, () => socket.destroy(new Error('no answer')))
@@ -261,7 +261,8 @@ export function strings(value: unknown): string[] {
   })
 }
 
-function checked(
+/** Makes an answer out of its parts, and asserts what must hold for every answer (error format, codes, warnings, no 5xx). */
+export function checked(
   method: string,
   url: string,
   incoming: { statusCode?: number; headers: IncomingHttpHeaders },

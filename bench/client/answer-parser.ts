@@ -2,7 +2,7 @@ const HEAD_END = Buffer.from('\r\n\r\n')
 const LINE_END = 0x0a
 const NO_BYTES = Buffer.alloc(0)
 
-/** The head of an HTTP/1.1 answer. Header names are in lower case. */
+/** The head of an HTTP/1.1 answer. Header names are in lower case; several lines of one are joined by a comma. */
 export interface AnswerHead {
   readonly status: number
   readonly headers: ReadonlyMap<string, string>
@@ -137,7 +137,10 @@ function parseHead(text: string): AnswerHead {
   const headers = new Map<string, string>()
   for (const line of lines) {
     const colon = line.indexOf(':')
-    headers.set(line.slice(0, colon).toLowerCase(), line.slice(colon + 1).trim())
+    const name = line.slice(0, colon).toLowerCase()
+    const value = line.slice(colon + 1).trim()
+    const before = headers.get(name)
+    headers.set(name, before === undefined ? value : `${before}, ${value}`)
   }
   return { status: Number(status), headers }
 }
