@@ -30,6 +30,12 @@ test('an answer to HEAD ends with its head, whatever length it names', () => {
   assert.equal(parser.head?.headers.get('content-length'), '5')
 })
 
+test('several lines of one header are one value', () => {
+  const parser = new AnswerParser('PUT')
+  parser.feed(Buffer.from('HTTP/1.1 201 Created\r\nOCI-Tag: a\r\nContent-Length: 0\r\noci-tag: b\r\n\r\n'))
+  assert.equal(parser.head?.headers.get('oci-tag'), 'a, b')
+})
+
 test('204 has no body', () => {
   const parser = new AnswerParser('DELETE')
   assert.equal(parser.feed(Buffer.from('HTTP/1.1 204 No Content\r\n\r\n')), true)
