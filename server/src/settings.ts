@@ -51,7 +51,9 @@ export function healthChecks(config: Config, store: BlobStore): HealthCheck[] {
       check: async () => store.check(),
     })
   }
-  for (const check of file) checks.push(fileCheck({ file: check.file, intervalMs: check.interval }))
+  for (const check of file) {
+    checks.push(fileCheck({ file: check.file, intervalMs: check.interval, threshold: check.threshold }))
+  }
   for (const check of http) {
     checks.push(
       httpCheck({

@@ -67,10 +67,22 @@ export function removeIn(document: ConfigDocument, path: readonly string[]): voi
   if (isRecord(section) && last !== undefined) delete section[last]
 }
 
-/** What distribution lets one write in short: `storage: filesystem` says the same as `storage: {filesystem: {}}`. */
-export function expandShortForm(path: readonly string[], value: unknown): unknown {
-  const isShort = typeof value === 'string' && path.length === 1 && (path[0] === 'storage' || path[0] === 'auth')
-  return isShort ? { [value]: {} } : value
+/**
+ * Rewrites what distribution lets one write in several ways into the one that the schema knows: `storage: filesystem`
+ * says the same as `storage: {filesystem: {}}`, and some words may be in capitals.
+ */
+export function normalizeDocument(document: ConfigDocument): void {
+  for (const path of [['storage'], ['auth']]) {
+    const driver = getIn(document, path)
+    if (typeof driver === 'string') setIn(document, path, { [driver]: {} })
+  }
+  for (const path of [
+    ['log', 'level'],
+    ['validation', 'manifests', 'indexes', 'platforms'],
+  ]) {
+    const word = getIn(document, path)
+    if (typeof word === 'string') setIn(document, path, word.toLowerCase())
+  }
 }
 
 function findLine(yaml: Document, lines: LineCounter, path: readonly PropertyKey[]): number | undefined {

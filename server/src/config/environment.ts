@@ -1,4 +1,4 @@
-import { type ConfigDocument, expandShortForm, getIn, isRecord, parseValue, setIn } from './document.ts'
+import { type ConfigDocument, getIn, isRecord, normalizeDocument, parseValue, setIn } from './document.ts'
 import { KNOWN_KEYS } from './known-keys.ts'
 import { nearest } from './problems.ts'
 import { SCHEMA_NODES } from './schema-tree.ts'
@@ -41,9 +41,11 @@ export function applyEnvironment(document: ConfigDocument, environment: Environm
       )
       continue
     }
-    const parsed = expandShortForm(path, parseFor(path, value))
+    const parsed = parseFor(path, value)
     const before = getIn(document, path)
     setIn(document, path, isRecord(before) && isRecord(parsed) ? { ...before, ...parsed } : parsed)
+    // At once, since a variable for a key within would take the place of a name that stands for a section.
+    normalizeDocument(document)
     sources.set(path.join('.'), name)
   }
   return { sources, warnings }

@@ -9,11 +9,10 @@ import type { z } from 'zod'
 import {
   type ConfigDocument,
   type ConfigSource,
-  expandShortForm,
   getIn,
+  normalizeDocument,
   parseConfigText,
   removeIn,
-  setIn,
 } from './document.ts'
 import { applyEnvironment, type Environment, variableOf } from './environment.ts'
 import { KNOWN_KEYS } from './known-keys.ts'
@@ -52,10 +51,7 @@ export function loadConfig(options: { file?: string | undefined; env?: Environme
     file ?? 'the built-in configuration',
   )
   const { document } = source
-  for (const path of [['storage'], ['auth']]) {
-    const value = getIn(document, path)
-    if (value !== undefined) setIn(document, path, expandShortForm(path, value))
-  }
+  normalizeDocument(document)
   const { sources, warnings } = applyEnvironment(document, environment)
   const known = applyKnownKeys(document)
   removeEmptySections(document)
@@ -143,8 +139,9 @@ function candidateKeys(path: readonly string[]): string[] {
 }
 
 function expectation(issue: z.core.$ZodIssue): string {
-  const isSection = issue.code === 'invalid_type' && (issue.expected === 'object' || issue.expected === 'record')
-  return isSection ? 'a section of keys' : issue.message.replace(/^Invalid input: expected /, '')
+  if (issue.code !== 'invalid_type') return issue.message
+  if (issue.expected === 'object' || issue.expected === 'record') return 'a section of keys'
+  return issue.message.startsWith('Invalid input') && issue.expected === 'array' ? 'a list' : issue.message
 }
 
 /** Says where a problem is: in a variable, or on a line of the file. */

@@ -31,7 +31,7 @@ const log = z.strictObject({
       ),
     ),
   fields: z
-    .record(z.string(), z.union([z.string(), z.number(), z.boolean()]))
+    .record(z.string(), z.union([z.string(), z.number(), z.boolean()], { error: 'text, a number, true or false' }))
     .default({})
     .meta(about('Fields added to every line.', '附加到每一行日志的字段。')),
   accesslog: z
@@ -191,6 +191,9 @@ const health = z.strictObject({
       z.strictObject({
         file: text.meta(about('Unhealthy while this file exists.', '该文件存在时视为不健康。')),
         interval: repeated.interval,
+        threshold: count
+          .default(1)
+          .meta(about('Looks in a row that see it until it counts.', '连续多少次看到该文件才算作故障。')),
       }),
     )
     .default([]),

@@ -4,11 +4,11 @@ import { finished } from 'node:stream/promises'
 import type { HealthCheck } from './health.ts'
 
 /** Unhealthy while a file exists, so that an operator can take a server out of service by creating it. */
-export function fileCheck(options: { file: string; intervalMs: number }): HealthCheck {
+export function fileCheck(options: { file: string; intervalMs: number; threshold: number }): HealthCheck {
   return {
     name: `file ${options.file}`,
     intervalMs: options.intervalMs,
-    threshold: 1,
+    threshold: options.threshold,
     check: async () => {
       const exists = await access(options.file).then(
         () => true,

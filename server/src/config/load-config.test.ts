@@ -1,0 +1,295 @@
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, test } from 'node:test'
+import fc from 'fast-check'
+import { ConfigError, configToDocument, loadConfig, printConfig } from './index.ts'
+import { KNOWN_KEYS } from './known-keys.ts'
+import { keysOf, SCHEMA_NODES } from './schema-tree.ts'
+
+const FOLDER = mkdtempSync(join(tmpdir(), 'entrepot-config-'))
+const FILE = join(FOLDER, 'config.yml')
+after(() => rmSync(FOLDER, { recursive: true }))
+
+/** For each key a value that is not its default, as it stands in a file. */
+const SAMPLES: Readonly<Record<string, unknown>> = {
+  version: '0.1',
+  'log.level': 'debug',
+  'log.formatter': 'json',
+  'log.fields': { service: 'one', shard: 7, primary: true },
+  'log.accesslog.disabled': true,
+  'storage.filesystem.rootdirectory': '1',
+  'storage.delete.enabled': true,
+  'storage.maintenance.uploadpurging.enabled': false,
+  'storage.maintenance.uploadpurging.age': '12h',
+  'storage.maintenance.uploadpurging.interval': '90s',
+  'storage.maintenance.uploadpurging.dryrun': true,
+  'storage.maintenance.readonly.enabled': true,
+  'http.addr': '127.0.0.1:5055',
+  'http.net': 'tcp',
+  'http.host': 'https://registry.example.com',
+  'http.prefix': '/nested/registry/',
+  'http.relativeurls': true,
+  'http.headers': { 'x-content-type-options': ['nosniff'], 'x-two': ['a', 'b'] },
+  'http.draintimeout': '1500ms',
+  'http.tls.certificate': '/etc/cert.pem',
+  'http.tls.key': '/etc/key.pem',
+  'http.tls.clientcas': ['/etc/ca.pem'],
+  'http.tls.clientauth': 'require-and-verify-client-cert',
+  'http.tls.minimumtls': 'tls1.3',
+  'http.tls.ciphersuites': ['TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384'],
+  'http.http2.disabled': true,
+  'http.debug.addr': 'localhost:5001',
+  'http.debug.prometheus.enabled': true,
+  'http.debug.prometheus.path': '/prometheus',
+  'auth.anonymous': ['pull', 'push'],
+  'health.storagedriver.enabled': false,
+  'health.storagedriver.interval': '1m',
+  'health.storagedriver.threshold': 5,
+  'health.file': [{ file: '/down', interval: '1s', threshold: 2 }],
+  'health.http': [
+    { uri: 'http://a.example/', statuscode: 204, headers: { a: ['b'] }, interval: '3s', timeout: '2s', threshold: 1 },
+  ],
+  'health.tcp': [{ addr: 'redis.example:6379', interval: '3s', timeout: '2s', threshold: 1 }],
+  'validation.enabled': true,
+  'validation.disabled': true,
+  'validation.manifests.urls.allow': ['^https://a/'],
+  'validation.manifests.urls.deny': ['^http:'],
+  'validation.manifests.indexes.platforms': 'list',
+  'validation.manifests.indexes.platformlist': [{ os: 'linux', architecture: 'arm64' }],
+  'catalog.maxentries': 7,
+  'limits.manifestsize': 1024,
+  'limits.tagsperpush': 2,
+  'limits.pagesize': 3,
+  'limits.chunksize': 4096,
+  'limits.uploads': 4,
+  'limits.headertimeout': '1s',
+  'limits.bodyidletimeout': '2s',
+  'limits.keepalivetimeout': '3s',
+}
+const KEYS = Object.keys(SAMPLES)
+/** Keys that are not complete without each other. */
+const TLS_PAIR = ['http.tls.certificate', 'http.tls.key']
+
+function loadText(text: string, env: Record<string, string> = {}) {
+  writeFileSync(FILE, text)
+  return loadConfig({ file: FILE, env })
+}
+
+function problemsOf(text: string, env: Record<string, string> = {}) {
+  try {
+    loadText(text, env)
+  } catch (error) {
+    if (error instanceof ConfigError) return error.problems
+    throw error
+  }
+  return []
+}
+
+/** A file, in JSON, which is YAML, with these keys. */
+function documentOf(keys: readonly string[]): string {
+  const document: Record<string, unknown> = { version: '0.1' }
+  for (const key of keys) {
+    const path = key.split('.')
+    let section: Record<string, unknown> = document
+    for (const name of path.slice(0, -1)) {
+      const inner: Record<string, unknown> = Object.fromEntries(Object.entries(section[name] ?? {}))
+      section[name] = inner
+      section = inner
+    }
+    section[path.at(-1) ?? ''] = SAMPLES[key]
+  }
+  return JSON.stringify(document, null, 2)
+}
+
+function variablesOf(keys: readonly string[]): Record<string, string> {
+  return Object.fromEntries(
+    keys.map((key) => {
+      const value = SAMPLES[key]
+      return [
+        `REGISTRY_${key.replaceAll('.', '_').toUpperCase()}`,
+        typeof value === 'string' ? value : JSON.stringify(value),
+      ]
+    }),
+  )
+}
+
+test('every key can be set by its variable, to the same as in a file', () => {
+  const keys = SCHEMA_NODES.filter((node) => node.kind === 'value' || node.kind === 'map').map((node) => node.path)
+  assert.deepEqual(KEYS.toSorted(), keys.map((path) => path.join('.')).toSorted(), 'each key needs a sample')
+  const plain = configToDocument(loadText('version: 0.1').config)
+  for (const key of KEYS) {
+    const set = TLS_PAIR.includes(key) ? TLS_PAIR : key.startsWith('http.tls.') ? [...TLS_PAIR, key] : [key]
+    const fromVariable = configToDocument(loadText('version: 0.1', variablesOf(set)).config)
+    assert.deepEqual(fromVariable, configToDocument(loadText(documentOf(set)).config), key)
+    const isOnlyChoice = ['version', 'http.net', 'http.tls.clientauth'].includes(key)
+    if (!isOnlyChoice) assert.notDeepEqual(fromVariable, plain, `${key} changes nothing`)
+  }
+})
+
+test('variables, a file, and any mixture of both give the same configuration, and so does what is printed of it', () => {
+  const choice = fc.record({ keys: fc.subarray(KEYS), fromFile: fc.subarray(KEYS) })
+  fc.assert(
+    fc.property(choice, ({ keys, fromFile }) => {
+      const set = keys.some((key) => key.startsWith('http.tls.')) ? [...new Set([...keys, ...TLS_PAIR])] : keys
+      const { config } = loadText(documentOf(set))
+      const inForce = configToDocument(config)
+      const mixed = loadText(
+        documentOf(set.filter((key) => fromFile.includes(key))),
+        variablesOf(set.filter((key) => !fromFile.includes(key))),
+      )
+      assert.deepEqual(configToDocument(mixed.config), inForce)
+      assert.deepEqual(configToDocument(loadText(printConfig(config)).config), inForce)
+    }),
+  )
+})
+
+/** Everything that is one change of a letter away. */
+const typoOf = (key: string) =>
+  fc
+    .record({
+      kind: fc.constantFrom('drop', 'double', 'swap', 'replace'),
+      at: fc.nat({ max: key.length - 1 }),
+      letter: fc.constantFrom(...'abcdefghijklmnopqrstuvwxyz'.split('')),
+    })
+    .map(({ kind, at, letter }) => {
+      const [before, own, after] = [key.slice(0, at), key[at] ?? '', key.slice(at + 1)]
+      if (kind === 'drop') return before + after
+      if (kind === 'double') return before + own + own + after
+      if (kind === 'swap') return before + after.slice(0, 1) + own + after.slice(1)
+      return before + letter + after
+    })
+
+function areOneTypoApart(one: string, other: string): boolean {
+  const [short, long] = one.length <= other.length ? [one, other] : [other, one]
+  if (long.length - short.length > 1) return false
+  let start = 0
+  while (start < short.length && short[start] === long[start]) start++
+  if (short.length < long.length) return short.slice(start) === long.slice(start + 1)
+  const swapped = short.slice(0, start) + (short[start + 1] ?? '') + (short[start] ?? '') + short.slice(start + 2)
+  return short.slice(start + 1) === long.slice(start + 1) || swapped === long
+}
+
+test('a key with one letter wrong is reported on its line, with the key that was meant', () => {
+  const places = SCHEMA_NODES.filter(({ kind }) => kind !== 'entry').map((node) => node.path)
+  const typo = fc.constantFrom(...places).chain((path) => fc.tuple(fc.constant(path), typoOf(path.at(-1) ?? '')))
+  fc.assert(
+    fc.property(typo, ([path, wrong]) => {
+      const parent = path.slice(0, -1)
+      const known = KNOWN_KEYS.filter((key) => key.path.slice(0, -1).join('.') === parent.join('.'))
+      const siblings = [...keysOf(parent), ...known.map((key) => key.path.at(-1) ?? '')]
+      // Between two keys that are as near, such as http and tcp for "ttp", nobody can tell.
+      fc.pre(!siblings.includes(wrong) && siblings.filter((key) => areOneTypoApart(wrong, key)).length === 1)
+      const lines = parent.map((name, depth) => `${'  '.repeat(depth)}${name}:\n`)
+      const version = path[0] === 'version' ? '' : 'version: 0.1\n'
+      const text = `${version}# a comment\n${lines.join('')}${'  '.repeat(parent.length)}${wrong}: x\n`
+      const problem = problemsOf(text).find((found) => found.path === [...parent, wrong].join('.'))
+      assert.equal(problem?.message, 'there is no such key')
+      assert.equal(problem.suggestion, path.at(-1))
+      assert.equal(problem.line, text.split('\n').length - 1)
+    }),
+    { numRuns: 300 },
+  )
+})
+
+test('a key of an entry in a list is known, and one with a letter wrong is reported', () => {
+  const [problem] = problemsOf('version: 0.1\nhealth:\n  tcp:\n    - addr: a:1\n      treshold: 2\n')
+  assert.deepEqual(problem, {
+    path: 'health.tcp.0.treshold',
+    line: 5,
+    message: 'there is no such key',
+    suggestion: 'threshold',
+  })
+})
+
+test('all that is wrong is reported at once, in the order of the file, with what was expected', () => {
+  const problems = problemsOf(`version: 0.1
+http:
+  addr: localhost
+  headers:
+    Bad Name: [x]
+    X-Text: nosniff
+storage:
+  delete: {enabled: "yes"}
+  maintenance: {uploadpurging: {age: 10, interval: 720h}}
+validation:
+  manifests: {urls: {allow: ["("], deny: all}}
+limits: 7
+health:
+  http: [{uri: "ftp://a/", statuscode: 1000}]
+log:
+  fields: {a: [1]}
+catalog: {maxentries: 0}
+`)
+  assert.deepEqual(
+    problems.map(({ line, path, message }) => `${line} ${path}: ${message}`),
+    [
+      '3 http.addr: expected host:port, such as 127.0.0.1:5000, [::1]:5000 or :5000',
+      '5 http.headers.Bad Name: expected the name of a header that may be set',
+      '6 http.headers.X-Text: expected a list of values',
+      '8 storage.delete.enabled: expected true or false',
+      '9 storage.maintenance.uploadpurging.age: expected a length of time with its unit, such as 30s, 5m or 168h',
+      '9 storage.maintenance.uploadpurging.interval: expected a length of time with its unit, such as 30s, 5m or 168h, of 596h at most',
+      '11 validation.manifests.urls.allow.0: expected a regular expression',
+      '11 validation.manifests.urls.deny: expected a list',
+      '12 limits: expected a section of keys',
+      '14 health.http.0.uri: expected a URL such as https://registry.example.com',
+      '14 health.http.0.statuscode: expected a status code from 100 to 599',
+      '16 log.fields.a: expected text, a number, true or false',
+      '17 catalog.maxentries: expected a whole number of 1 or more',
+    ],
+  )
+})
+
+test('a variable that is wrong is named instead of a line', () => {
+  const [problem] = problemsOf('version: 0.1\nhttp: {addr: "127.0.0.1:1"}\n', { REGISTRY_HTTP_ADDR: 'here' })
+  assert.equal(problem?.variable, 'REGISTRY_HTTP_ADDR')
+  assert.equal(problem.line, undefined)
+})
+
+test('a variable that names no key is only warned of, with the nearest; those of other programs are passed over', () => {
+  const { warnings } = loadText('version: 0.1', {
+    REGISTRY_HTTP_ADRR: '127.0.0.1:1',
+    REGISTRY_AUTH_FILE: '/run/containers/0/auth.json',
+    REGISTRY_SERVICE_HOST: '10.0.0.1',
+    REGISTRY_PORT_5000_TCP: 'tcp://10.0.0.1:5000',
+  })
+  assert.deepEqual(
+    warnings.map(({ message }) => message),
+    ['the environment variable REGISTRY_HTTP_ADRR names no key; did you mean REGISTRY_HTTP_ADDR?'],
+  )
+})
+
+test('a header can be set by a variable of its own, whose name is written as people write it', () => {
+  const { config } = loadText('version: 0.1', { 'REGISTRY_HTTP_HEADERS_Access-Control-Allow-Origin': '["*"]' })
+  assert.deepEqual(config.http.headers, { 'access-control-allow-origin': ['*'] })
+})
+
+test('a scheme of authentication that is only named is refused, whatever else is set', () => {
+  for (const env of [
+    { REGISTRY_AUTH: 'htpasswd' },
+    { REGISTRY_AUTH: 'token', REGISTRY_AUTH_ANONYMOUS: '[pull]' },
+    { REGISTRY_AUTH_HTPASSWD_PATH: '/htpasswd' },
+  ]) {
+    assert.match(problemsOf('version: 0.1', env)[0]?.message ?? '', /there are no accounts yet/, JSON.stringify(env))
+  }
+  const [problem] = problemsOf('version: 0.1\nauth: htpasswd\n', { REGISTRY_AUTH_ANONYMOUS: '[pull]' })
+  assert.equal(problem?.path, 'auth.htpasswd')
+})
+
+function problemsAt(addr: string, auth = '') {
+  return problemsOf(`version: 0.1\nhttp: {addr: "${addr}"}\n${auth}`)
+}
+
+test('anything but loopback needs to be told what anyone may do', () => {
+  for (const addr of ['127.0.0.1:5000', '127.1.2.3:5000', 'localhost:5000', '[::1]:5000']) {
+    assert.deepEqual(problemsAt(addr), [], addr)
+  }
+  for (const addr of [':5000', '0.0.0.0:5000', '[::]:5000', '10.0.0.1:5000', 'registry:5000', '127.0.0.1.example:1']) {
+    assert.equal(problemsAt(addr)[0]?.path, 'http.addr', addr)
+    assert.equal(problemsAt(addr, 'auth:\n')[0]?.path, 'http.addr', addr)
+    assert.notDeepEqual(problemsAt(addr, 'auth: {anonymous: }'), [], addr)
+    assert.deepEqual(problemsAt(addr, 'auth: {anonymous: []}'), [], addr)
+  }
+})
