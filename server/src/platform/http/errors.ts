@@ -1,8 +1,6 @@
 import { constants, Http2ServerRequest } from 'node:http2'
-import type { Socket } from 'node:net'
 import { RegistryError } from '@entrepot/oci'
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
-import type { Logger } from '#platform/log'
 import { BodyInterruptedError } from './body.ts'
 
 /** How long a client that was refused may go on sending its body, so that it gets to read the answer. */
@@ -16,7 +14,7 @@ const FULL_CODES = new Set(['ENOSPC', 'EDQUOT'])
 const SQLITE_FULL = 13
 
 /** The body that every error is answered with (distribution-spec, "Error Codes"). */
-function errorBody(error: RegistryError): string {
+export function errorBody(error: RegistryError): string {
   const detail = error.detail === undefined ? {} : { detail: error.detail }
   return JSON.stringify({ errors: [{ code: error.code, message: error.message, ...detail }] })
 }
@@ -45,30 +43,6 @@ export function answerError(error: unknown, request: FastifyRequest, reply: Fast
 export function allowedMethods(request: FastifyRequest): string[] {
   const [url = '/'] = request.url.split('?', 1)
   return METHODS.filter((method) => method !== request.method && request.server.findRoute({ url, method }) !== null)
-}
-
-/** Answers a connection whose bytes are no HTTP request, or do not become one in time. */
-export function answerClientError(error: Error & { code?: string }, socket: Socket, log: Logger): void {
-  if (error.code?.startsWith('ERR_SSL_') === true) {
-    log.info({ reason: error.code, 'http.request.remoteaddr': socket.remoteAddress }, 'a TLS handshake failed')
-    socket.destroy()
-    return
-  }
-  if (!socket.writable || error.code === 'ECONNRESET') {
-    socket.destroy()
-    return
-  }
-  const [status, problem] =
-    error.code === 'HPE_HEADER_OVERFLOW'
-      ? ['431 Request Header Fields Too Large', 'the request line and headers are too large']
-      : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
-        ? ['408 Request Timeout', 'the request headers did not arrive in time']
-        : ['400 Bad Request', 'this is not a valid HTTP request']
-  const body = errorBody(new RegistryError('UNSUPPORTED', problem))
-  socket.end(
-    `HTTP/1.1 ${status}\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: ${Buffer.byteLength(body)}\r\n` +
-      `Connection: close\r\n\r\n${body}`,
-  )
 }
 
 function toRegistryError(error: unknown): RegistryError {

@@ -12,7 +12,8 @@ import {
   type FastifyRequest,
 } from 'fastify'
 import type { Logger } from '#platform/log'
-import { allowedMethods, answerClientError, answerError } from './errors.ts'
+import { type BrokenRequests, checkRequestHead, createBrokenRequests } from './broken-requests.ts'
+import { allowedMethods, answerError } from './errors.ts'
 import type { Metrics } from './metrics.ts'
 import { loadTls, reloadTlsOnChange, type TlsOptions } from './tls.ts'
 
@@ -76,10 +77,15 @@ export async function createHttpServer(
     for (const [name, values] of Object.entries(options.headers)) reply.header(name, values.join(', '))
     reply.header('x-request-id', request.id)
   }
-  const app = await createApp(options, dependencies, (error, request, reply) => {
-    prepare(request, reply)
-    answerError(error, request, reply)
+  const brokenRequests = createBrokenRequests(dependencies.log)
+  const app = await createApp(options, dependencies, {
+    brokenRequests,
+    answerEarly: (error, request, reply) => {
+      prepare(request, reply)
+      answerError(error, request, reply)
+    },
   })
+  brokenRequests.watch(app)
   const connections = trackConnections(app)
   app.removeAllContentTypeParsers()
   // Bodies are read by the routes that want one, as streams.
@@ -91,6 +97,7 @@ export async function createHttpServer(
   })
   app.addHook('onRequest', async (request, reply) => {
     prepare(request, reply)
+    checkRequestHead(request)
     if (request.originalUrl.length > MAX_URL_LENGTH) throw urlTooLong()
     const { right } = request.routeOptions.config
     if (right !== undefined && right !== 'public') dependencies.authorize(right, request)
@@ -116,11 +123,14 @@ export async function createHttpServer(
   }
 }
 
-/** @param answerEarly answers a request that fails before it is routed. */
+/** @param failures.answerEarly answers a request that fails before it is routed. */
 async function createApp(
   options: HttpServerOptions,
   dependencies: HttpServerDependencies,
-  answerEarly: (error: Error, request: FastifyRequest, reply: FastifyReply) => void,
+  failures: {
+    brokenRequests: BrokenRequests
+    answerEarly: (error: Error, request: FastifyRequest, reply: FastifyReply) => void
+  },
 ): Promise<FastifyInstance> {
   const loggerInstance: FastifyBaseLogger = dependencies.log
   const common = {
@@ -133,17 +143,19 @@ async function createApp(
     keepAliveTimeout: options.keepAliveTimeoutMs,
     // A large upload over a slow line takes hours; what is idle is cut by the reader of the body.
     requestTimeout: 0,
-    rewriteUrl: (request: IncomingMessage) => dependencies.rewriteUrl(request.url ?? '/'),
+    rewriteUrl: (request: IncomingMessage) => dependencies.rewriteUrl(originForm(request.url ?? '/')),
     genReqId: (request: { headers: IncomingMessage['headers'] }) => requestId(request.headers['x-request-id']),
-    frameworkErrors: answerEarly,
+    frameworkErrors: failures.answerEarly,
     clientErrorHandler: (error: Error, socket: unknown) => {
-      if (socket instanceof Socket) answerClientError(error, socket, dependencies.log)
+      if (socket instanceof Socket) failures.brokenRequests.answer(error, socket)
     },
   }
   const timeouts = {
     headersTimeout: options.headerTimeoutMs,
     connectionsCheckingInterval: TIMEOUT_CHECK_INTERVAL_MS,
     maxHeaderSize: MAX_HEADER_BYTES,
+    // It is required, but Node.js would refuse without a reason.
+    requireHostHeader: false,
   }
   if (options.tls === undefined) return fastify({ ...common, http: timeouts })
   const https = { ...(await loadTls(options.tls)), ...timeouts, handshakeTimeout: options.headerTimeoutMs }
@@ -199,6 +211,12 @@ function observe(request: FastifyRequest, reply: FastifyReply, metrics: Metrics,
       isCutOff ? 'response cut off' : 'response completed',
     )
   })
+}
+
+/** The path of a URL, which may come with its scheme and host (RFC 9112, section 3.2.2). */
+function originForm(url: string): string {
+  const path = url.replace(/^https?:\/\/[^/?#]*/i, '')
+  return path.startsWith('/') ? path : `/${path}`
 }
 
 function requestId(header: string | string[] | undefined): string {
