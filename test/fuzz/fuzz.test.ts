@@ -1,0 +1,84 @@
+import assert from 'node:assert/strict'
+import { randomBytes } from 'node:crypto'
+import { test } from 'node:test'
+import { assertContent } from '../registry-client.ts'
+import { startRegistry } from '../harness.ts'
+import { assertNoTrace, residentBytes } from './disk.ts'
+import { pushFixture } from './fixture.ts'
+import { FuzzClient } from './fuzz-client.ts'
+import { Ledger } from './ledger.ts'
+import { Random } from './random.ts'
+import { runCase, runCases } from './runner.ts'
+import { SMUGGLED } from './smuggling-cases.ts'
+
+const REQUESTS = Number(process.env['ENTREPOT_FUZZ_REQUESTS'] ?? 20_000)
+const WARM_UP_REQUESTS = REQUESTS * 0.25
+const MAX_GROWTH_BYTES = 64 * 1024 * 1024
+const MIN_RAW_PERCENT = 10
+
+test('generated requests', async (t) => {
+  const seed = process.env['ENTREPOT_FUZZ_SEED'] ?? randomBytes(6).toString('hex')
+  t.diagnostic(`ENTREPOT_FUZZ_SEED=${seed} ENTREPOT_FUZZ_REQUESTS=${REQUESTS}`)
+  const registry = await startRegistry(t)
+  const pid = registry.pid()
+  const client = new FuzzClient(registry.url)
+  t.after(() => client.close())
+  const ledger = new Ledger()
+  const fixture = await pushFixture(client.registry, new Random(seed), ledger)
+  const options = { seed, client, ledger, fixture }
+
+  const only = process.env['ENTREPOT_FUZZ_CASE']
+  if (only !== undefined) {
+    assert.equal(await runCase(options, Number(only)), undefined)
+    return
+  }
+
+  let warmBytes = 0
+  await t.test('each is answered within a second, with the status and the code that belong to it', async (t) => {
+    const first = await runCases(options, { first: 0, requests: WARM_UP_REQUESTS })
+    warmBytes = await residentBytes(pid)
+    const rest = await runCases(options, { first: first.next, requests: REQUESTS - WARM_UP_REQUESTS })
+    t.diagnostic(
+      `${client.requests} requests in ${rest.next} cases, the slowest took ${Math.round(client.slowestMs)} ms`,
+    )
+    t.diagnostic(`answers by status: ${client.statuses}`)
+    assert.equal([...first.failures, ...rest.failures].join('\n\n'), '')
+    const rawPercent = (100 * client.rawRequests) / client.requests
+    assert.ok(rawPercent >= MIN_RAW_PERCENT, `only ${rawPercent.toFixed(1)} % of the requests were raw bytes`)
+  })
+
+  await t.test('none ends the server, or lets its memory grow by 64 MiB', async (t) => {
+    assert.equal((await client.registry.get('/v2/')).status, 200)
+    // The process that was started answers still: nothing starts another.
+    process.kill(pid, 0)
+    const growth = (await residentBytes(pid)) - warmBytes
+    t.diagnostic(
+      `${Math.round(warmBytes / 1024 / 1024)} MiB after warm-up, ${Math.round(growth / 1024 / 1024)} MiB more now`,
+    )
+    assert.ok(growth < MAX_GROWTH_BYTES, `${growth} bytes`)
+  })
+
+  await t.test('no body is ever treated as a request', () => {
+    assert.ok(registry.output().includes('/v2/fuzz/fixture/tags/list'), 'the log names what was asked for')
+    assert.ok(!registry.output().includes(SMUGGLED))
+  })
+
+  await t.test('nothing is on the disk but what was acknowledged and what open uploads have', async () => {
+    await assertNoTrace(registry.dataDirectory, ledger)
+  })
+
+  await t.test('all that was acknowledged is served, byte for byte', async (t) => {
+    const { held } = ledger
+    t.diagnostic(`${held.length} blobs and manifests`)
+    for (let start = 0; start < held.length; start += 16) {
+      await Promise.all(
+        held.slice(start, start + 16).map(async (content) => {
+          assertContent(
+            await client.registry.get(`/v2/${content.repository}/${content.kind}/${content.digest}`),
+            content,
+          )
+        }),
+      )
+    }
+  })
+})
