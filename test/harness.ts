@@ -33,6 +33,10 @@ export interface TestRegistry {
 export interface TestRegistryOptions {
   /** Keys laid over the test configuration, section by section. */
   config?: Record<string, unknown>
+  /** A file that is used as it is, but for the folder and the address; `config` then counts for nothing. */
+  configFile?: string
+  /** The host part of `http.addr`; requests go to loopback in any case. */
+  listen?: string
   /** Further environment variables. */
   env?: Record<string, string>
   /** `https` when the configuration has `http.tls`; readiness is then not awaited. */
@@ -49,17 +53,22 @@ export async function startRegistry(t: TestContext, options: TestRegistryOptions
   const port = await freePort()
   const host = `127.0.0.1:${port}`
   const url = `${options.scheme ?? 'http'}://${host}`
-  const configFile = join(folder, 'config.yml')
+  const address = `${options.listen ?? '127.0.0.1'}:${port}`
+  const ownFile = join(folder, 'config.yml')
   const config = overlay(
     {
       version: '0.1',
       log: { level: 'info' },
       storage: { filesystem: { rootdirectory: dataDirectory }, delete: { enabled: true } },
-      http: { addr: host },
+      http: { addr: address },
     },
     options.config ?? {},
   )
-  await writeFile(configFile, JSON.stringify(config, null, 2))
+  await writeFile(ownFile, JSON.stringify(config, null, 2))
+  const placed = options.configFile && {
+    REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY: dataDirectory,
+    REGISTRY_HTTP_ADDR: address,
+  }
 
   let output = ''
   let child: ChildProcess | undefined
@@ -81,8 +90,8 @@ export async function startRegistry(t: TestContext, options: TestRegistryOptions
     stop: () => end('SIGTERM'),
     kill: async () => void (await end('SIGKILL')),
     start: async () => {
-      const started = spawn(LAUNCHER, ['serve', configFile], {
-        env: { ...process.env, ...options.env },
+      const started = spawn(LAUNCHER, ['serve', options.configFile ?? ownFile], {
+        env: { ...process.env, ...placed, ...options.env },
         stdio: ['ignore', 'pipe', 'pipe'],
       })
       child = started
