@@ -38,8 +38,9 @@ async function surplusFiles(dataDirectory: string, ledger: Ledger): Promise<stri
     })
 }
 
-/** The memory that a process has in use, in bytes (proc_pid_status(5), VmRSS). */
+/** The memory that a process has in use, in bytes (proc_pid_status(5), VmRSS); 0 where the system is not Linux. */
 export async function residentBytes(pid: number): Promise<number> {
+  if (process.platform !== 'linux') return 0
   const status = await readFile(`/proc/${pid}/status`, 'utf8')
   return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1]) * 1024
 }

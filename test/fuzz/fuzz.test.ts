@@ -41,9 +41,9 @@ test('generated requests', async (t) => {
     t.diagnostic(
       `${client.requests} requests in ${rest.next} cases, the slowest took ${Math.round(client.slowestMs)} ms`,
     )
-    t.diagnostic(`answers by status: ${client.statuses}`)
-    assert.equal([...first.failures, ...rest.failures].join('\n\n'), '')
     const rawPercent = (100 * client.rawRequests) / client.requests
+    t.diagnostic(`${rawPercent.toFixed(1)} % as raw bytes; answers by status: ${client.statuses}`)
+    assert.equal([...first.failures, ...rest.failures].join('\n\n'), '')
     assert.ok(rawPercent >= MIN_RAW_PERCENT, `only ${rawPercent.toFixed(1)} % of the requests were raw bytes`)
   })
 

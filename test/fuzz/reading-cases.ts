@@ -241,6 +241,8 @@ function somePage(random: Random, all: readonly string[]): SomePage {
     () => page(`last=${last}&last=%2F`),
     () => ({ query: `n=${n}&n=${brokenNumber(random)}`, expected: either(answered(200), invalid) }),
     () => ({ query: `n=${brokenNumber(random)}&last=${last}`, expected: invalid }),
+    () => ({ query: `n=${brokenNumber(random)}`, expected: invalid }),
+    () => ({ query: `n=-${random.between(0, 99)}`, expected: invalid }),
   ])()
 }
 

@@ -16,7 +16,7 @@ const MAX_FAILURES = 10
 const KINDS: readonly (readonly [number, (fuzz: FuzzCase) => Promise<void>])[] = [
   [8, locatingCase],
   [4, rangeCase],
-  [3, pageCase],
+  [4, pageCase],
   [2, referrersCase],
   [4, conditionCase],
   [2, methodCase],
