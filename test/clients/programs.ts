@@ -62,19 +62,28 @@ const PROGRAMS = {
 
 export type ClientName = keyof typeof PROGRAMS
 
-/**
- * Tells whether a client can be tested here. A contributor without it sees a skip that says what is missing;
- * where `ENTREPOT_REQUIRE_CLIENTS=1` is set, as in the gate, a missing program is a failure.
- */
+/** Tells, as `areProgramsPresent` does, whether a client can be tested here. */
 export function isClientPresent(t: TestContext, client: ClientName): boolean {
-  const missing = ['debootstrap', 'tar', 'unshare', ...PROGRAMS[client]].filter((program) => !isInstalled(program))
+  return areProgramsPresent(t, ['debootstrap', 'tar', 'unshare', ...PROGRAMS[client]])
+}
+
+/**
+ * Tells whether a test finds the programs that it runs, and root's rights. A contributor without them sees a skip that
+ * says what is missing; where `ENTREPOT_REQUIRE_CLIENTS=1` is set, as in the gate, a missing program is a failure.
+ */
+export function areProgramsPresent(t: TestContext, programs: readonly string[]): boolean {
+  const missing = programs.filter((program) => !isInstalled(program))
   const reasons = missing.map((program) => `${program} is not installed`)
-  if (process.getuid?.() !== 0) reasons.push('it needs root, to make a Debian system and to mount layers')
+  if (process.getuid?.() !== 0) reasons.push('it needs root, to mount file systems')
   if (reasons.length === 0) return true
-  const reason = reasons.join('; ')
+  skipUnlessRequired(t, reasons.join('; '))
+  return false
+}
+
+/** Skips a test for a reason that lies with the machine; throws it where `ENTREPOT_REQUIRE_CLIENTS=1` is set. */
+export function skipUnlessRequired(t: TestContext, reason: string): void {
   if (process.env.ENTREPOT_REQUIRE_CLIENTS === '1') throw new Error(`ENTREPOT_REQUIRE_CLIENTS is set, but ${reason}`)
   t.skip(reason)
-  return false
 }
 
 function isInstalled(program: string): boolean {

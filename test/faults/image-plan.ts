@@ -3,6 +3,7 @@ import type { Random } from './random.ts'
 
 const SMALLEST_BLOB_BYTES = 64 * 1024
 const LARGEST_BLOB_BYTES = 4 * 1024 * 1024
+const MOST_BUILDS = 16
 
 /** How a blob is sent: POST and PUT, one POST, three ranged PATCHes, or one PATCH without a length. */
 const WAYS = ['monolithic', 'single POST', 'chunks', 'streamed'] as const
@@ -33,7 +34,8 @@ export interface PlannedDeletion {
 export type Step = PlannedBlob | PlannedManifest | PlannedDeletion
 
 /**
- * Two images with a layer in common, an index over them, and an artifact attached to the index.
+ * Two images with a layer in common, an index over them, an artifact attached to the index, and builds of the image
+ * that differ in little, so that tags move often.
  * @param number tells the tags of one plan from those of the next; the tag `latest` moves from plan to plan.
  * @param earlierArtifact the digest of an artifact to delete, if there is one.
  */
@@ -56,12 +58,18 @@ export function planImages(random: Random, number: number, earlierArtifact: stri
     subject: describe(index),
   })
   const artifact = planManifest(artifactBytes, mediaTypes.image, [], index.digest)
+  const builds = Array.from({ length: random.integer(0, MOST_BUILDS) }, (_, build) => {
+    const annotations = { build: `${number}.${build}` }
+    const bytes = imageDocument(describe(signature), [describe(shared)], { annotations })
+    return planManifest(bytes, mediaTypes.image, [`build-${number}.${build}`, 'latest', 'edge'])
+  })
   return [
     shared,
     ...images.flatMap(({ blobs, manifest }) => [...blobs, manifest]),
     index,
     signature,
     artifact,
+    ...builds,
     ...(earlierArtifact === undefined ? [] : [{ kind: 'deletion' as const, digest: earlierArtifact }]),
   ]
 }
