@@ -70,12 +70,3 @@ test('where anyone may do nothing, nothing is read either', async (t) => {
   assert.equal((await client.get('/healthz')).status, 200)
   assert.equal((await client.get('/readyz')).status, 200)
 })
-
-test('in maintenance nothing changes, and every change is answered with 405', async (t) => {
-  const registry = await startRegistry(t, { config: { storage: { maintenance: { readonly: { enabled: true } } } } })
-  const client = new RegistryClient(registry.url)
-  assertRefused(await client.post('/v2/library/app/blobs/uploads/'), 405, 'UNSUPPORTED')
-  assertRefused(await client.putManifest('library/app', 'one', '{}', mediaTypes.image), 405, 'UNSUPPORTED')
-  assertRefused(await client.delete('/v2/library/app/manifests/one'), 405, 'UNSUPPORTED')
-  assertRefused(await client.get('/v2/library/app/manifests/one'), 404)
-})
