@@ -1,7 +1,5 @@
-import { z } from 'zod'
 import { KNOWN_KEYS } from '../../server/src/config/known-keys.ts'
-import { configSchema } from '../../server/src/config/schema.ts'
-import { SCHEMA_NODES, type SchemaNode } from '../../server/src/config/schema-tree.ts'
+import { type DescribedKey, type DescribedValue, describeKeys } from '../../server/src/config/described-keys.ts'
 import { code, type Language, page, table } from './markdown.ts'
 
 const TEXTS = {
@@ -68,7 +66,14 @@ const REASONS_ZH: Record<string, string> = {
 /** The page of every key, made of `server/src/config/schema.ts`. */
 export function configurationPage(language: Language): string {
   const texts = TEXTS[language]
-  const sections = Object.keys(configSchema.shape).map((name) => sectionOf(name, language))
+  const keys = describeKeys()
+  const sections = [...new Set(keys.map(({ path }) => path[0] ?? ''))].map((name) =>
+    sectionOf(
+      name,
+      keys.filter(({ path }) => path[0] === name),
+      language,
+    ),
+  )
   const known = knownRows(language)
   return page({
     name: 'configuration',
@@ -96,78 +101,37 @@ function knownRows(language: Language): string[][] {
   return [...rows.values()].map(({ keys, happens, why }) => [keys.join(', '), happens, why])
 }
 
-function sectionOf(name: string, language: Language): string {
-  const nodes = SCHEMA_NODES.filter((node) => node.path[0] === name)
-  const lists = nodes.filter((node) => node.kind === 'value' && isListOfSections(node, nodes))
-  const plain = nodes.filter((node) => node.kind !== 'section' && node.kind !== 'entry' && !lists.includes(node))
+function sectionOf(name: string, keys: readonly DescribedKey[], language: Language): string {
   const { columns, each } = TEXTS[language]
+  const toTable = (list: string | undefined) =>
+    table(
+      columns,
+      keys.filter((key) => key.list === list).map((key) => toRow(key, language)),
+    )
   const parts = [`## ${name}`]
-  if (plain.length > 0)
-    parts.push(
-      table(
-        columns,
-        plain.map((node) => row(node, language)),
-      ),
-    )
-  for (const list of lists) {
-    const entries = nodes.filter((node) => node.kind === 'entry' && isBelow(node, list))
-    parts.push(
-      each(code(list.path.join('.'))),
-      table(
-        columns,
-        entries.map((node) => row(node, language)),
-      ),
-    )
+  for (const list of new Set(keys.map((key) => key.list))) {
+    if (list !== undefined) parts.push(each(code(list)))
+    parts.push(toTable(list))
   }
   return parts.join('\n\n')
 }
 
-function isListOfSections(list: SchemaNode, nodes: readonly SchemaNode[]): boolean {
-  return nodes.some((node) => node.kind === 'entry' && isBelow(node, list))
-}
-
-function isBelow(node: SchemaNode, list: SchemaNode): boolean {
-  return node.path.length === list.path.length + 1 && list.path.every((key, index) => node.path[index] === key)
-}
-
-function row(node: SchemaNode, language: Language): string[] {
-  const meta: unknown = node.schema.meta()
-  const text = typeof meta === 'object' && meta !== null ? Reflect.get(meta, TEXT_KEYS[language]) : undefined
-  if (typeof text !== 'string') throw new Error(`${node.path.join('.')} has no text in "${language}" in schema.ts`)
-  const { inner, byDefault, isOptional } = unwrap(node.schema)
+function toRow({ path, list, value, byDefault, isOptional, texts }: DescribedKey, language: Language): string[] {
   const { none, required } = TEXTS[language]
   const shown = byDefault === undefined ? (isOptional ? none : required) : code(JSON.stringify(byDefault))
-  const path = node.kind === 'entry' ? node.path.slice(-1) : node.path
-  return [code(path.join('.')), kindOf(inner, language), shown.replaceAll('"', ''), text]
+  const name = list === undefined ? path.join('.') : (path.at(-1) ?? '')
+  return [code(name), toWords(value, language), shown.replaceAll('"', ''), texts[language]]
 }
 
-const TEXT_KEYS = { en: 'description', zh: 'zh' } as const
-
-function unwrap(schema: unknown): { inner: unknown; byDefault: unknown; isOptional: boolean } {
-  if (schema instanceof z.ZodDefault || schema instanceof z.ZodPrefault) {
-    return { ...unwrap(schema.unwrap()), byDefault: schema.def.defaultValue }
-  }
-  if (schema instanceof z.ZodOptional) return { ...unwrap(schema.unwrap()), isOptional: true }
-  return { inner: schema, byDefault: undefined, isOptional: false }
-}
+const KIND_WORDS = {
+  en: { duration: 'length of time', map: 'map of keys', number: 'whole number', text: 'text', list: 'list of ' },
+  zh: { duration: '时长', map: '键值表', number: '整数', text: '文本', list: '列表：' },
+} as const
 
 /** What a value looks like, in a word or two. */
-function kindOf(schema: unknown, language: Language): string {
-  const say = (en: string, zh: string) => (language === 'en' ? en : zh)
-  if (schema instanceof z.ZodCodec) return say('length of time', '时长')
-  if (schema instanceof z.ZodLiteral)
-    return [...schema.values]
-      .filter((value) => typeof value === 'string')
-      .map(code)
-      .join(', ')
-  if (schema instanceof z.ZodEnum) return schema.options.map((option) => code(String(option))).join(', ')
-  if (schema instanceof z.ZodBoolean) return '`true`, `false`'
-  if (schema instanceof z.ZodNumber) return say('whole number', '整数')
-  if (schema instanceof z.ZodArray) return `${say('list of', '列表：')} ${kindOf(schema.element, language)}`
-  if (schema instanceof z.ZodRecord) return say('map of keys', '键值表')
-  if (schema instanceof z.ZodURL) return 'URL'
-  if (schema instanceof z.ZodString) return say('text', '文本')
-  throw new Error('the reference has no word for a kind of value; add it in configuration-page.ts')
+function toWords({ kind, choices, isList }: DescribedValue, language: Language): string {
+  const words = { ...KIND_WORDS[language], choice: choices.map(code).join(', '), flag: '`true`, `false`', url: 'URL' }
+  return (isList ? words.list : '') + words[kind]
 }
 
 function reasonInChinese(key: string): string {
