@@ -3,7 +3,7 @@ import { join, resolve } from 'node:path'
 import { createAccess, isAction } from '#core/access'
 import { type BlobStore, blobMigrations, createBlobs, FilesystemStore, startUploadPurging, Uploads } from '#core/blobs'
 import { repositoryMigrations } from '#core/repositories'
-import { createLinks, foldRepositoryName, ociMigrations, registerOci, repositoryOf } from '#formats/oci'
+import { createLinks, foldRepositoryName, ManifestReader, ociMigrations, registerOci, repositoryOf } from '#formats/oci'
 import { type Database, migrate, openSqlite } from '#platform/database'
 import { createHealth, type Health } from '#platform/health'
 import { createHttpServer, createMetrics, type HttpServer, type Metrics, registerOperations } from '#platform/http'
@@ -93,6 +93,7 @@ async function createMainServer(
     database,
     blobs,
     uploads,
+    manifests: new ManifestReader({ database, blobs }),
     access,
     policy: manifestPolicy(config),
     links: createLinks(prefix, config.http.relativeurls ? '' : (config.http.host ?? '').replace(/\/+$/, '')),

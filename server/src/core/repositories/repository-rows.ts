@@ -1,5 +1,5 @@
 import type { Generated } from 'kysely'
-import type { Connection, Transaction } from '#platform/database'
+import { type Connection, prepareQuery, type Transaction } from '#platform/database'
 
 /** What rows refer to; names may be given anew, ids never are. */
 export type RepositoryId = number
@@ -14,13 +14,12 @@ type RepositoryTables = {
   }
 }
 
+const selectId = prepareQuery<{ name: string }, { id: RepositoryId }>(['name'], (connection, { name }) =>
+  connection.withTables<RepositoryTables>().selectFrom('repositories').select('id').where('name', '=', name),
+)
+
 export async function findRepositoryId(connection: Connection, name: string): Promise<RepositoryId | undefined> {
-  const row = await connection
-    .withTables<RepositoryTables>()
-    .selectFrom('repositories')
-    .select('id')
-    .where('name', '=', name)
-    .executeTakeFirst()
+  const [row] = await selectId(connection, { name })
   return row?.id
 }
 

@@ -2,6 +2,7 @@ import type { FastifyRequest, RouteOptions } from 'fastify'
 import type { Access } from '#core/access'
 import type { Uploads } from '#core/blobs'
 import type { BodyLimits } from '#platform/http'
+import type { ManifestReader } from './manifest-reader.ts'
 import type { ManifestDependencies } from './manifests.ts'
 import { type Links, repositoryOf } from './paths.ts'
 
@@ -21,6 +22,7 @@ interface OciLimits extends BodyLimits {
 export interface OciContext extends ManifestDependencies {
   readonly access: Access
   readonly uploads: Uploads
+  readonly manifests: ManifestReader
   readonly links: Links
   readonly limits: OciLimits
 }

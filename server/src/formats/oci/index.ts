@@ -22,6 +22,7 @@ import { putUpload } from './routes/put-upload.ts'
 import { startUpload } from './routes/start-upload.ts'
 
 export type { OciContext } from './context.ts'
+export { ManifestReader } from './manifest-reader.ts'
 export { type ManifestPolicy } from './manifest-checks.ts'
 export { ociMigrations } from './migrations.ts'
 export { createLinks, foldRepositoryName, repositoryOf } from './paths.ts'

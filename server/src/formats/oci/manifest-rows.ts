@@ -1,6 +1,6 @@
 import { type Digest, isDigest } from '@entrepot/oci'
 import type { RepositoryId } from '#core/repositories'
-import type { Connection, Transaction } from '#platform/database'
+import { type Connection, prepareQuery, type Transaction } from '#platform/database'
 
 type ManifestTables = {
   manifests: {
@@ -51,17 +51,22 @@ const toManifestRow = (row: SelectedRow): ManifestRow => ({
   nesting: row.nesting,
 })
 
+const selectManifest = prepareQuery<{ repositoryId: RepositoryId; digest: Digest }, SelectedRow>(
+  ['repositoryId', 'digest'],
+  (connection, { repositoryId, digest }) =>
+    tables(connection)
+      .selectFrom('manifests')
+      .select(COLUMNS)
+      .where('repository_id', '=', repositoryId)
+      .where('digest', '=', digest),
+)
+
 export async function findManifest(
   connection: Connection,
   repositoryId: RepositoryId,
   digest: Digest,
 ): Promise<ManifestRow | undefined> {
-  const row = await tables(connection)
-    .selectFrom('manifests')
-    .select(COLUMNS)
-    .where('repository_id', '=', repositoryId)
-    .where('digest', '=', digest)
-    .executeTakeFirst()
+  const [row] = await selectManifest(connection, { repositoryId, digest })
   return row === undefined ? undefined : toManifestRow(row)
 }
 

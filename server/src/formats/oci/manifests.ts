@@ -1,9 +1,6 @@
 import {
-  type Acceptance,
   type Digest,
   digestAlgorithm,
-  isDigest,
-  isIndexType,
   type Manifest,
   parseManifest,
   type Reference,
@@ -14,11 +11,7 @@ import { ensureRepository, findRepositoryId, publishRepository, type RepositoryI
 import type { Connection, Database } from '#platform/database'
 import { type CheckedChildren, checkChildren, checkUrls, type ManifestPolicy } from './manifest-checks.ts'
 import { deleteManifestRow, findManifest, findParent, insertManifest, type ManifestRow } from './manifest-rows.ts'
-import { referrersIndexForTag } from './referrers.ts'
 import { deleteTagRow, findTag, putTags } from './tag-rows.ts'
-
-/** What clients that know no index get of one, as from Docker's registry. */
-const DEFAULT_PLATFORM = { os: 'linux', architecture: 'amd64' }
 
 export interface ManifestDependencies {
   readonly database: Database
@@ -42,13 +35,6 @@ export interface PushedManifest {
   readonly subject: string | undefined
   /** What the person who pushed should know, though it was accepted. */
   readonly warnings: readonly string[]
-}
-
-/** A manifest as it is served: the bytes are exactly those that were pushed. */
-export interface ServedManifest {
-  readonly digest: Digest
-  readonly mediaType: string
-  readonly bytes: Buffer
 }
 
 /**
@@ -78,34 +64,6 @@ export async function pushManifest(dependencies: ManifestDependencies, push: Man
     await publishRepository(transaction, repositoryId)
   })
   return { digest, subject: manifest.subject, warnings: absent === 0 ? [] : [absentChildren(manifest, absent)] }
-}
-
-/**
- * Finds what a reference stands for. By digest it is served as it is; by tag, a client that knows no index gets the
- * image for linux/amd64 out of one. What the client did not ask for is served where there is nothing better, as the
- * specification demands.
- * @throws RegistryError NAME_UNKNOWN, MANIFEST_UNKNOWN
- */
-export async function getManifest(
-  dependencies: ManifestDependencies,
-  query: { repository: string; reference: Reference; acceptance: Acceptance },
-): Promise<ServedManifest> {
-  const { database } = dependencies
-  const repositoryId = await requireRepository(database.read, query.repository)
-  if ('digest' in query.reference) return serve(dependencies, repositoryId, query.reference.digest)
-  const { tag } = query.reference
-  const digest = await findTag(database.read, repositoryId, tag)
-  if (digest === undefined) {
-    const referrers = await referrersIndexForTag(database.read, repositoryId, tag)
-    if (referrers !== undefined) return referrers
-    throw manifestUnknown(`the repository has no tag "${tag}"`, { tag })
-  }
-  const found = await serve(dependencies, repositoryId, digest)
-  const { acceptance } = query
-  const child = acceptance.accepts(found.mediaType) ? undefined : defaultPlatformDigest(found)
-  if (child === undefined) return found
-  const image = await serve(dependencies, repositoryId, child)
-  return acceptance.accepts(image.mediaType) ? image : found
 }
 
 /**
@@ -186,30 +144,6 @@ function toRow(digest: Digest, sizeBytes: number, manifest: Manifest, children: 
   }
 }
 
-async function serve(
-  dependencies: ManifestDependencies,
-  repositoryId: RepositoryId,
-  digest: Digest,
-): Promise<ServedManifest> {
-  const row = await findManifest(dependencies.database.read, repositoryId, digest)
-  // Bytes that the store lost are unknown too: whoever has them can then push them again.
-  const bytes = row === undefined ? undefined : await dependencies.blobs.load(digest, row.sizeBytes)
-  if (row === undefined || bytes === undefined) {
-    throw manifestUnknown(`the repository has no manifest ${digest}`, { digest })
-  }
-  return { digest, mediaType: row.mediaType, bytes }
-}
-
-function defaultPlatformDigest(index: ServedManifest): Digest | undefined {
-  if (!isIndexType(index.mediaType)) return undefined
-  const manifest = parseManifest(index.bytes, index.mediaType)
-  if (manifest.kind !== 'index') return undefined
-  const match = manifest.manifests.find(
-    ({ platform }) => platform?.os === DEFAULT_PLATFORM.os && platform.architecture === DEFAULT_PLATFORM.architecture,
-  )
-  return match !== undefined && isDigest(match.digest) ? match.digest : undefined
-}
-
-function manifestUnknown(message: string, detail: unknown): RegistryError {
+export function manifestUnknown(message: string, detail: unknown): RegistryError {
   return new RegistryError('MANIFEST_UNKNOWN', message, { detail })
 }

@@ -1,10 +1,21 @@
 import type { Digest } from '@entrepot/oci'
 import type { RepositoryId } from '#core/repositories'
-import type { Connection, Transaction } from '#platform/database'
+import { type Connection, prepareQuery, type Transaction } from '#platform/database'
 
 type TagTables = {
   tags: { repository_id: RepositoryId; name: string; digest: Digest; updated_at: number }
 }
+
+const selectDigest = prepareQuery<{ repositoryId: RepositoryId; name: string }, { digest: Digest }>(
+  ['repositoryId', 'name'],
+  (connection, { repositoryId, name }) =>
+    connection
+      .withTables<TagTables>()
+      .selectFrom('tags')
+      .select('digest')
+      .where('repository_id', '=', repositoryId)
+      .where('name', '=', name),
+)
 
 /** The digest that a tag stands for now. */
 export async function findTag(
@@ -12,13 +23,7 @@ export async function findTag(
   repositoryId: RepositoryId,
   name: string,
 ): Promise<Digest | undefined> {
-  const row = await connection
-    .withTables<TagTables>()
-    .selectFrom('tags')
-    .select('digest')
-    .where('repository_id', '=', repositoryId)
-    .where('name', '=', name)
-    .executeTakeFirst()
+  const [row] = await selectDigest(connection, { repositoryId, name })
   return row?.digest
 }
 

@@ -10,6 +10,8 @@ export type Transaction = KyselyTransaction<object>
 export interface Database {
   /** For reading only; sees what was committed. */
   readonly read: Connection
+  /** Grows with everything that is committed, before the transaction's promise resolves. */
+  readonly version: number
   /**
    * Runs the work in one transaction and commits it durably before the promise resolves.
    * Writers take turns. Whatever the work throws undoes everything and is thrown on.

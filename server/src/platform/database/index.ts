@@ -4,4 +4,6 @@
  */
 export type { Connection, Database, Transaction } from './database.ts'
 export { type Migration, migrate, SchemaTooNewError } from './migrations.ts'
+export { prepareQuery } from './prepared.ts'
+export { ReadCache } from './read-cache.ts'
 export { openSqlite } from './sqlite.ts'

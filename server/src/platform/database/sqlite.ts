@@ -16,9 +16,19 @@ export function openSqlite(file: string): Database {
   const reader = connect(file, true)
   const write = new Kysely<object>({ dialect: new SqliteDialect({ database: writer }) })
   const read = new Kysely<object>({ dialect: new SqliteDialect({ database: reader }) })
+  let version = 0
   return {
     read,
-    transaction: async (work) => write.transaction().execute(work),
+    get version() {
+      return version
+    },
+    transaction: async (work) => {
+      try {
+        return await write.transaction().execute(work)
+      } finally {
+        version++
+      }
+    },
     check: async () => {
       await sql`select 1`.execute(read)
     },

@@ -1,7 +1,6 @@
 import { parseAccept, parseReference } from '@entrepot/oci'
 import { matchesEtag } from '#platform/http'
 import { type OciRoute, pathParameter, requestedRepository } from '../context.ts'
-import { getManifest as findManifest } from '../manifests.ts'
 
 /** Pulls a manifest by tag or digest (distribution-spec, "Pulling manifests"). */
 export const getManifest: OciRoute = (context) => ({
@@ -10,11 +9,8 @@ export const getManifest: OciRoute = (context) => ({
   config: { right: 'pull', handler: 'manifest' },
   handler: async (request, reply) => {
     const reference = parseReference(pathParameter(request, 'reference'))
-    const manifest = await findManifest(context, {
-      repository: requestedRepository(request),
-      reference,
-      acceptance: parseAccept(request.headers.accept),
-    })
+    const repository = requestedRepository(request)
+    const manifest = await context.manifests.get(repository, reference, parseAccept(request.headers.accept))
     const etag = `"${manifest.digest}"`
     void reply.headers({ 'docker-content-digest': manifest.digest, etag })
     if ('tag' in reference) void reply.header('vary', 'Accept')
