@@ -3,10 +3,26 @@ import { join, resolve } from 'node:path'
 import { createAccess, isAction } from '#core/access'
 import { type BlobStore, blobMigrations, createBlobs, FilesystemStore, startUploadPurging, Uploads } from '#core/blobs'
 import { repositoryMigrations } from '#core/repositories'
-import { createLinks, foldRepositoryName, ManifestReader, ociMigrations, registerOci, repositoryOf } from '#formats/oci'
+import {
+  BlobReader,
+  createLinks,
+  foldRepositoryName,
+  ManifestReader,
+  ociMigrations,
+  registerOci,
+  repositoryOf,
+} from '#formats/oci'
 import { type Database, migrate, openSqlite } from '#platform/database'
 import { createHealth, type Health } from '#platform/health'
-import { createHttpServer, createMetrics, type HttpServer, type Metrics, registerOperations } from '#platform/http'
+import {
+  ContentSender,
+  createHttpServer,
+  createMetrics,
+  findKernelSend,
+  type HttpServer,
+  type Metrics,
+  registerOperations,
+} from '#platform/http'
 import type { Logger } from '#platform/log'
 import type { Config } from './config/index.ts'
 import { debugServerOptions, healthChecks, httpServerOptions, manifestPolicy } from './settings.ts'
@@ -94,6 +110,8 @@ async function createMainServer(
     blobs,
     uploads,
     manifests: new ManifestReader({ database, blobs }),
+    blobReader: new BlobReader({ database, blobs }),
+    sender: new ContentSender({ kernel: await findKernelSend(), idleTimeoutMs: config.limits.bodyidletimeout }),
     access,
     policy: manifestPolicy(config),
     links: createLinks(prefix, config.http.relativeurls ? '' : (config.http.host ?? '').replace(/\/+$/, '')),

@@ -1,8 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import type { Readable } from 'node:stream'
-import { buffer } from 'node:stream/consumers'
-import { type Digest, digestAlgorithm } from '@entrepot/oci'
-import { LRUCache } from 'lru-cache'
+import type { Digest } from '@entrepot/oci'
 import type { RepositoryId } from '#core/repositories'
 import type { Connection, Database, Transaction } from '#platform/database'
 import type { Logger } from '#platform/log'
@@ -14,26 +11,15 @@ import {
   insertBlob,
   insertMembership,
 } from './blob-rows.ts'
-import { digestOf } from './content-hash.ts'
-import type { BlobStore } from './store.ts'
+import { Contents } from './contents.ts'
+import type { BlobStore, StoredContent } from './store.ts'
 
 /** How many repositories are looked at for a blob that is mounted without saying from where. */
 const MAX_MOUNT_CANDIDATES = 100
 
-/** How much small content is kept in memory, and how large a piece of it may be. */
-const CACHE_SIZE_BYTES = 32 * 1024 * 1024
-const MAX_CACHED_BYTES = 1024 * 1024
-
-/** A blob that a repository has. */
-export interface BlobContent {
-  readonly sizeBytes: number
-  /** Its bytes from `start` up to and including `end`; the stream fails if the store lost them meanwhile. */
-  read(start: number, end: number): Readable
-}
-
 export interface Blobs {
-  /** The blob, if the repository has it and its bytes are there in full. */
-  find(repositoryId: RepositoryId, digest: Digest): Promise<BlobContent | undefined>
+  /** Whether the repository has the blob and its bytes are there in full. */
+  has(repositoryId: RepositoryId, digest: Digest): Promise<boolean>
   /** The sizes of those of the digests that the repository has. */
   sizes(connection: Connection, repositoryId: RepositoryId, digests: readonly Digest[]): Promise<Map<Digest, number>>
   /** Some repositories that have the blob. */
@@ -48,36 +34,24 @@ export interface Blobs {
   record(transaction: Transaction, digest: Digest, sizeBytes: number): Promise<void>
   /** All bytes of small content, verified; undefined if the store has lost or damaged it. */
   load(digest: Digest, sizeBytes: number): Promise<Buffer | undefined>
+  /**
+   * Content of any size: small one as its bytes, anything else open for reading, to be closed by the caller; undefined if
+   * the store has lost or damaged it.
+   */
+  open(digest: Digest, sizeBytes: number): Promise<Buffer | StoredContent | undefined>
 }
 
 export function createBlobs(dependencies: { database: Database; store: BlobStore; log: Logger }): Blobs {
   const { database, store, log } = dependencies
 
-  /** Verified content by digest: it never changes, so that what is here is right whatever happens to the store. */
-  const cache = new LRUCache<Digest, Buffer>({
-    maxSize: CACHE_SIZE_BYTES,
-    maxEntrySize: MAX_CACHED_BYTES,
-    sizeCalculation: (bytes) => Math.max(1, bytes.byteLength),
-  })
-
-  const loadVerified = async (digest: Digest, sizeBytes: number): Promise<Buffer | undefined> => {
-    if ((await store.size(digest)) !== sizeBytes) return undefined
-    const bytes = sizeBytes === 0 ? Buffer.alloc(0) : await buffer(store.read(digest, 0, sizeBytes - 1))
-    return digestOf(digestAlgorithm(digest), bytes) === digest ? bytes : undefined
-  }
+  const contents = new Contents(store, log)
 
   return {
-    find: async (repositoryId, digest) => {
+    has: async (repositoryId, digest) => {
       const sizes = await findBlobSizes(database.read, repositoryId, [digest])
       const sizeBytes = sizes.get(digest)
-      if (sizeBytes === undefined) return undefined
-      const storedBytes = await store.size(digest)
-      if (storedBytes !== sizeBytes) {
-        // Absent is the honest answer: a client that has the content then pushes it again, which mends it.
-        log.error({ digest, sizeBytes, storedBytes }, 'a blob is missing or damaged in the store')
-        return undefined
-      }
-      return { sizeBytes, read: (start, end) => store.read(digest, start, end) }
+      if (sizeBytes === undefined) return false
+      return contents.isWhole(digest, sizeBytes)
     },
     sizes: findBlobSizes,
     repositoriesWith: async (digest) => findRepositoriesWithBlob(database.read, digest, MAX_MOUNT_CANDIDATES),
@@ -85,7 +59,7 @@ export function createBlobs(dependencies: { database: Database; store: BlobStore
     unlink: deleteMembership,
     store: async (digest, bytes) => {
       const storedBytes = await findStoredSize(database.read, digest)
-      if (storedBytes !== undefined && (await loadVerified(digest, storedBytes)) !== undefined) return
+      if (storedBytes !== undefined && (await contents.isRight(digest, storedBytes))) return
       const id = randomUUID()
       try {
         await store.appendUpload(id, 0, once(bytes))
@@ -96,14 +70,8 @@ export function createBlobs(dependencies: { database: Database; store: BlobStore
       }
     },
     record: insertBlob,
-    load: async (digest, sizeBytes) => {
-      const cached = cache.get(digest)
-      if (cached !== undefined) return cached
-      const bytes = await loadVerified(digest, sizeBytes)
-      if (bytes === undefined) log.error({ digest }, 'content is missing or damaged in the store')
-      else cache.set(digest, bytes)
-      return bytes
-    },
+    load: async (digest, sizeBytes) => contents.load(digest, sizeBytes),
+    open: async (digest, sizeBytes) => contents.open(digest, sizeBytes),
   }
 }
 

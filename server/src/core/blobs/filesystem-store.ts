@@ -1,9 +1,8 @@
 import { createReadStream } from 'node:fs'
 import { type FileHandle, mkdir, open, opendir, rename, rm, stat, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { Readable } from 'node:stream'
 import { type Digest, digestAlgorithm, digestHex } from '@entrepot/oci'
-import type { BlobStore, StoredUpload } from './store.ts'
+import type { BlobStore, StoredContent, StoredUpload } from './store.ts'
 
 /** Chunks from the network are small; one write for many costs far less. */
 const WRITE_SIZE_BYTES = 1024 * 1024
@@ -97,8 +96,21 @@ export class FilesystemStore implements BlobStore {
     return sizeOf(this.#blobPath(digest))
   }
 
-  read(digest: Digest, start: number, end: number): Readable {
-    return Readable.from(readExactly(this.#blobPath(digest), start, end), { objectMode: false })
+  async open(digest: Digest): Promise<StoredContent | undefined> {
+    const file = await open(this.#blobPath(digest), 'r').catch(ignoreAbsent)
+    if (file === undefined) return undefined
+    try {
+      const { size } = await file.stat()
+      return {
+        sizeBytes: size,
+        descriptor: file.fd,
+        read: async (target, position) => (await file.read(target, 0, target.byteLength, position)).bytesRead,
+        close: async () => file.close(),
+      }
+    } catch (error) {
+      await file.close()
+      throw error
+    }
   }
 
   async check(): Promise<void> {
@@ -121,17 +133,6 @@ export class FilesystemStore implements BlobStore {
   #blobPath(digest: Digest): string {
     return join(this.#blobFolder(digest), digestHex(digest))
   }
-}
-
-async function* readExactly(path: string, start: number, end: number): AsyncIterable<Uint8Array> {
-  let missingBytes = end - start + 1
-  const highWaterMark = Math.min(missingBytes, READ_SIZE_BYTES)
-  for await (const chunk of createReadStream(path, { start, end, highWaterMark })) {
-    if (!(chunk instanceof Uint8Array)) continue
-    missingBytes -= chunk.byteLength
-    yield chunk
-  }
-  if (missingBytes > 0) throw new Error(`${path} is ${missingBytes} bytes shorter than it was`)
 }
 
 /**

@@ -4,9 +4,9 @@
  * This folder knows nothing of manifests, of HTTP, or of who is asking.
  */
 export { digestOf } from './content-hash.ts'
-export { type BlobContent, type Blobs, createBlobs } from './blobs.ts'
+export { type Blobs, createBlobs } from './blobs.ts'
 export { blobMigrations } from './migrations.ts'
 export { FilesystemStore } from './filesystem-store.ts'
 export { startUploadPurging } from './upload-purging.ts'
-export { type BlobStore } from './store.ts'
+export { type BlobStore, type StoredContent } from './store.ts'
 export { type UploadProgress, Uploads } from './uploads.ts'

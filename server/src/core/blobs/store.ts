@@ -1,4 +1,3 @@
-import type { Readable } from 'node:stream'
 import type { Digest } from '@entrepot/oci'
 
 /** An upload that the store holds bytes of. */
@@ -6,6 +5,16 @@ export interface StoredUpload {
   readonly id: string
   /** When its last byte was written, in milliseconds since 1970. */
   readonly modifiedAt: number
+}
+
+/** Content that is open for reading. */
+export interface StoredContent {
+  readonly sizeBytes: number
+  /** The operating system's number of the file, where it is one. */
+  readonly descriptor: number | undefined
+  /** Fills the target with what begins at a position; gives the number of bytes, 0 at the end. */
+  read(target: Uint8Array, position: number): Promise<number>
+  close(): Promise<void>
 }
 
 /**
@@ -35,11 +44,8 @@ export interface BlobStore {
   listUploads(): AsyncIterable<StoredUpload>
   /** The size in bytes of the content of that digest, or undefined if the store has none. */
   size(digest: Digest): Promise<number | undefined>
-  /**
-   * The content from `start` up to and including `end`. The stream fails, rather than end early, when the store has no
-   * such content or less of it.
-   */
-  read(digest: Digest, start: number, end: number): Readable
+  /** Opens the content of that digest; undefined if the store has none. Whoever opens it closes it. */
+  open(digest: Digest): Promise<StoredContent | undefined>
   /** Writes and removes a small object, to learn whether the store works. Throws the store's error. */
   check(): Promise<void>
 }

@@ -1,10 +1,11 @@
 import type { FastifyRequest, RouteOptions } from 'fastify'
 import type { Access } from '#core/access'
 import type { Uploads } from '#core/blobs'
-import type { BodyLimits } from '#platform/http'
+import type { BodyLimits, ContentSender } from '#platform/http'
 import type { ManifestReader } from './manifest-reader.ts'
 import type { ManifestDependencies } from './manifests.ts'
 import { type Links, repositoryOf } from './paths.ts'
+import type { BlobReader } from './repository-blobs.ts'
 
 /** How large a client may make things. */
 interface OciLimits extends BodyLimits {
@@ -23,6 +24,8 @@ export interface OciContext extends ManifestDependencies {
   readonly access: Access
   readonly uploads: Uploads
   readonly manifests: ManifestReader
+  readonly blobReader: BlobReader
+  readonly sender: ContentSender
   readonly links: Links
   readonly limits: OciLimits
 }

@@ -25,6 +25,7 @@ export type { OciContext } from './context.ts'
 export { ManifestReader } from './manifest-reader.ts'
 export { type ManifestPolicy } from './manifest-checks.ts'
 export { ociMigrations } from './migrations.ts'
+export { BlobReader } from './repository-blobs.ts'
 export { createLinks, foldRepositoryName, repositoryOf } from './paths.ts'
 
 const ROUTES: readonly OciRoute[] = [

@@ -1,7 +1,7 @@
 import { type Digest, RegistryError } from '@entrepot/oci'
-import type { BlobContent, Blobs } from '#core/blobs'
+import type { Blobs, StoredContent } from '#core/blobs'
 import { ensureRepository, findRepositoryId, findRepositoryName } from '#core/repositories'
-import type { Database } from '#platform/database'
+import { type Database, ReadCache } from '#platform/database'
 import { findParent } from './manifest-rows.ts'
 import { inUse, requireRepository } from './manifests.ts'
 
@@ -10,19 +10,40 @@ interface BlobDependencies {
   readonly blobs: Blobs
 }
 
-/**
- * Finds a blob of a repository.
- * @throws RegistryError NAME_UNKNOWN, BLOB_UNKNOWN
- */
-export async function findBlob(
-  dependencies: BlobDependencies,
-  repository: string,
-  digest: Digest,
-): Promise<BlobContent> {
-  const repositoryId = await requireRepository(dependencies.database.read, repository)
-  const blob = await dependencies.blobs.find(repositoryId, digest)
-  if (blob === undefined) throw blobUnknown(repository, digest)
-  return blob
+/** Some tens of bytes each: what a busy registry is asked for in a while fits. */
+const MAX_REMEMBERED = 20_000
+
+/** A blob that a repository has. */
+export interface ServedBlob {
+  readonly sizeBytes: number
+  /** Its bytes, or what must be read, and closed. */
+  readonly content: Buffer | StoredContent
+}
+
+/** Reads blobs of repositories. */
+export class BlobReader {
+  readonly #database: Database
+  readonly #blobs: Blobs
+  readonly #remembered: ReadCache<{ readonly sizeBytes: number }>
+
+  constructor(dependencies: BlobDependencies) {
+    this.#database = dependencies.database
+    this.#blobs = dependencies.blobs
+    this.#remembered = new ReadCache(dependencies.database, MAX_REMEMBERED)
+  }
+
+  /** @throws RegistryError NAME_UNKNOWN, BLOB_UNKNOWN */
+  async get(repository: string, digest: Digest): Promise<ServedBlob> {
+    const found = await this.#remembered.get(`${repository}@${digest}`, async () => {
+      const connection = this.#database.read
+      const sizes = await this.#blobs.sizes(connection, await requireRepository(connection, repository), [digest])
+      const sizeBytes = sizes.get(digest)
+      return sizeBytes === undefined ? undefined : { sizeBytes }
+    })
+    const content = found === undefined ? undefined : await this.#blobs.open(digest, found.sizeBytes)
+    if (found === undefined || content === undefined) throw blobUnknown(repository, digest)
+    return { sizeBytes: found.sizeBytes, content }
+  }
 }
 
 /**
@@ -45,7 +66,7 @@ export async function mountBlob(
     if (source === undefined) continue
     const name = mount.from ?? (await findRepositoryName(database.read, source))
     if (name === undefined || !mount.mayPull(name)) continue
-    if ((await blobs.find(source, mount.digest)) === undefined) continue
+    if (!(await blobs.has(source, mount.digest))) continue
     await database.transaction(async (transaction) => {
       await blobs.link(transaction, await ensureRepository(transaction, repository), mount.digest)
     })

@@ -1,7 +1,7 @@
-import { parseDigest, RegistryError } from '@entrepot/oci'
-import { matchesEtag, parseRange } from '#platform/http'
+import { type Digest, parseDigest, RegistryError } from '@entrepot/oci'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import { type ByteRange, matchesEtag, parseRange } from '#platform/http'
 import { type OciRoute, pathParameter, requestedRepository } from '../context.ts'
-import { findBlob } from '../repository-blobs.ts'
 
 /** A browser that is led to a blob must neither run nor guess it. */
 const BLOB_HEADERS = {
@@ -20,25 +20,47 @@ export const getBlob: OciRoute = (context) => ({
   config: { right: 'pull', handler: 'blob' },
   handler: async (request, reply) => {
     const digest = parseDigest(pathParameter(request, 'digest'))
-    const blob = await findBlob(context, requestedRepository(request), digest)
-    const etag = `"${digest}"`
-    void reply.headers({ ...BLOB_HEADERS, 'docker-content-digest': digest, etag })
-    const known = request.headers['if-none-match']
-    if (known !== undefined && matchesEtag(known, etag)) return reply.code(304).send()
-
-    const ifRange = request.headers['if-range']
-    const header =
-      request.method === 'GET' && (ifRange === undefined || ifRange === etag) ? request.headers.range : undefined
-    const range = parseRange(header, blob.sizeBytes)
-    if (range === 'unsatisfiable') {
-      throw new RegistryError('RANGE_INVALID', `the blob has ${blob.sizeBytes} bytes`, {
-        headers: { 'content-range': `bytes */${blob.sizeBytes}` },
-      })
+    const { sizeBytes, content } = await context.blobReader.get(requestedRepository(request), digest)
+    let isHandedOn = false
+    try {
+      const range = prepareReply(request, reply, { digest, sizeBytes })
+      if (range === undefined || request.method === 'HEAD' || sizeBytes === 0) return await reply.send()
+      if (Buffer.isBuffer(content)) return await reply.send(content.subarray(range.start, range.end + 1))
+      isHandedOn = true
+      return await context.sender.send(reply, content, range)
+    } finally {
+      if (!isHandedOn && !Buffer.isBuffer(content)) await content.close()
     }
-    const { start, end } = range ?? { start: 0, end: blob.sizeBytes - 1 }
-    void reply.header('content-length', end - start + 1)
-    if (range !== undefined) void reply.code(206).header('content-range', `bytes ${start}-${end}/${blob.sizeBytes}`)
-    if (request.method === 'HEAD' || blob.sizeBytes === 0) return reply.send()
-    return reply.send(blob.read(start, end))
   },
 })
+
+/**
+ * Sets the status and headers of the answer.
+ * @returns what of the blob is to be sent; undefined when the client has it already.
+ * @throws RegistryError RANGE_INVALID
+ */
+function prepareReply(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  { digest, sizeBytes }: { digest: Digest; sizeBytes: number },
+): ByteRange | undefined {
+  const etag = `"${digest}"`
+  void reply.headers({ ...BLOB_HEADERS, 'docker-content-digest': digest, etag })
+  const known = request.headers['if-none-match']
+  if (known !== undefined && matchesEtag(known, etag)) {
+    void reply.code(304)
+    return undefined
+  }
+  const ifRange = request.headers['if-range']
+  const isPartial = request.method === 'GET' && (ifRange === undefined || ifRange === etag)
+  const range = parseRange(isPartial ? request.headers.range : undefined, sizeBytes)
+  if (range === 'unsatisfiable') {
+    throw new RegistryError('RANGE_INVALID', `the blob has ${sizeBytes} bytes`, {
+      headers: { 'content-range': `bytes */${sizeBytes}` },
+    })
+  }
+  const { start, end } = range ?? { start: 0, end: sizeBytes - 1 }
+  void reply.header('content-length', end - start + 1)
+  if (range !== undefined) void reply.code(206).header('content-range', `bytes ${start}-${end}/${sizeBytes}`)
+  return { start, end }
+}

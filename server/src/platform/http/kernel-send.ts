@@ -1,0 +1,56 @@
+import type { Socket } from 'node:net'
+
+/** RWF_NOWAIT of preadv2(2): fails rather than wait for the disk. */
+const NO_WAIT = 8
+
+/** Lets the kernel move bytes from a file to a connection, without a copy into this process. */
+export interface KernelSend {
+  /** Whether the byte at a position is in the page cache, so that sending it does not wait for the disk. */
+  isCached(file: number, position: number): boolean
+  /**
+   * Sends what the connection takes at once (sendfile(2)).
+   * @returns the number of bytes; 0 or less when it takes nothing now, or anything else is wrong.
+   */
+  send(connection: number, file: number, position: number, length: number): number
+}
+
+/**
+ * Finds out whether the kernel can be used: Linux, and a Node.js whose foreign functions work.
+ * @returns undefined where it cannot; sending then reads and writes.
+ */
+export async function findKernelSend(): Promise<KernelSend | undefined> {
+  if (process.platform !== 'linux') return undefined
+  try {
+    const { dlopen, getRawPointer } = await import('node:ffi')
+    const { functions } = dlopen(null, {
+      sendfile: { arguments: ['i32', 'i32', 'buffer', 'u64'], return: 'i64' },
+      preadv2: { arguments: ['i32', 'u64', 'i32', 'i64', 'i32'], return: 'i64' },
+    })
+    const offset = new BigInt64Array(1)
+    const probedByte = Buffer.alloc(8)
+    const vector = new BigUint64Array([getRawPointer(probedByte), 1n])
+    const vectorAddress = getRawPointer(vector)
+    return {
+      // The vector and what it points to must live as long as they are used.
+      isCached: (file, position) =>
+        vector[1] === 1n && functions.preadv2(file, vectorAddress, 1, BigInt(position), NO_WAIT) === 1n,
+      send: (connection, file, position, length) => {
+        offset[0] = BigInt(position)
+        return Number(functions.sendfile(connection, file, offset, BigInt(length)))
+      },
+    }
+  } catch {
+    return undefined
+  }
+}
+
+/**
+ * The number under which the kernel knows a connection. Undefined in any doubt: an encrypted one must never be sent
+ * bytes past its encryption, and one that still has something to write must write that first.
+ */
+export function descriptorOf(socket: Socket | null): number | undefined {
+  if (socket === null || socket.destroyed || socket.writableLength > 0 || 'encrypted' in socket) return undefined
+  const handle: unknown = Reflect.get(socket, '_handle')
+  const descriptor: unknown = typeof handle === 'object' && handle !== null ? Reflect.get(handle, 'fd') : undefined
+  return typeof descriptor === 'number' && descriptor >= 0 ? descriptor : undefined
+}

@@ -1,0 +1,179 @@
+import { ServerResponse } from 'node:http'
+import { setImmediate } from 'node:timers/promises'
+import type { FastifyReply } from 'fastify'
+import { BufferPool } from './buffer-pool.ts'
+import { descriptorOf, type KernelSend } from './kernel-send.ts'
+import type { ByteRange } from './range.ts'
+
+/** What the kernel moves in one call, and in one turn of the event loop: other clients come in between. */
+const KERNEL_CALL_BYTES = 1024 * 1024
+const KERNEL_TURN_BYTES = 8 * KERNEL_CALL_BYTES
+/** An ordinary write of this size tells, by ending, that the connection takes more. */
+const SIGNAL_BYTES = 64 * 1024
+
+/** Content that is open for reading. */
+export interface SendableContent {
+  /** The file's number for the kernel, where the content is a file. */
+  readonly descriptor: number | undefined
+  /** Fills the target from a position on; gives the number of bytes, 0 where there are none. */
+  read(target: Uint8Array, position: number): Promise<number>
+  close(): Promise<void>
+}
+
+type Response = Pick<
+  ServerResponse,
+  'write' | 'end' | 'destroy' | 'setHeader' | 'statusCode' | 'socket' | 'destroyed' | 'once'
+>
+
+/** Sends content that is too large to be held in memory. */
+export class ContentSender {
+  readonly #kernel: KernelSend | undefined
+  readonly #idleTimeoutMs: number
+  readonly #buffers = new BufferPool()
+
+  /** @param options.idleTimeoutMs how long a client may take nothing before it is given up. */
+  constructor(options: { kernel: KernelSend | undefined; idleTimeoutMs: number }) {
+    this.#kernel = options.kernel
+    this.#idleTimeoutMs = options.idleTimeoutMs
+  }
+
+  /**
+   * Answers with the status and headers that the reply has so far, and a part of the content, which is closed at the
+   * end. When the content is shorter than it said, or the client goes away, the connection is cut: never does an answer
+   * look complete that is not.
+   */
+  async send(reply: FastifyReply, content: SendableContent, range: ByteRange): Promise<void> {
+    reply.hijack()
+    const response: Response = reply.raw
+    const idle = setTimeout(() => response.destroy(), this.#idleTimeoutMs)
+    try {
+      for (const [name, value] of Object.entries(reply.getHeaders())) {
+        if (value !== undefined) response.setHeader(name, value)
+      }
+      response.statusCode = reply.statusCode
+      const transfer = new Transfer(response, content, () => void idle.refresh())
+      // HTTP/2 frames what it sends.
+      const kernel = response instanceof ServerResponse ? this.#kernel : undefined
+      await (content.descriptor === undefined || kernel === undefined
+        ? this.#sendByCopy(transfer, range)
+        : this.#sendByKernel(transfer, kernel, { ...range, file: content.descriptor }))
+      response.end()
+    } catch (error) {
+      if (!(error instanceof ClientGoneError)) reply.log.error({ err: error }, 'a download was cut off')
+      response.destroy()
+    } finally {
+      clearTimeout(idle)
+      await content.close()
+    }
+  }
+
+  /** Reads the next bytes while the ones before them are written. */
+  async #sendByCopy(transfer: Transfer, { start, end }: ByteRange): Promise<void> {
+    let [filled, filling] = [this.#buffers.take(), this.#buffers.take()]
+    let position = start
+    let next = transfer.read(filled, position, end)
+    while (position <= end) {
+      const bytes = await next
+      position += bytes.byteLength
+      if (position <= end) next = transfer.read(filling, position, end)
+      // The next write reports what is wrong with a read that nobody waits for now.
+      next.catch(() => {})
+      await transfer.write(bytes)
+      ;[filled, filling] = [filling, filled]
+    }
+    // After a failure they may still be in use, and are left to the garbage collector.
+    this.#buffers.giveBack(filled)
+    this.#buffers.giveBack(filling)
+  }
+
+  /** What is in the page cache goes from the kernel to the connection; everything else, and any doubt, by copy. */
+  async #sendByKernel(
+    transfer: Transfer,
+    kernel: KernelSend,
+    { start, end, file }: ByteRange & { file: number },
+  ): Promise<void> {
+    // The first bytes are written together with the headers, before which nothing may be sent.
+    let position = start + (await this.#copyOnce(transfer, { start, end: Math.min(end, start + SIGNAL_BYTES - 1) }))
+    while (position <= end) {
+      const limit = Math.min(end + 1, position + KERNEL_TURN_BYTES)
+      const sent = sendWhatIsTaken(
+        kernel,
+        { connection: descriptorOf(transfer.response.socket), file },
+        position,
+        limit,
+      )
+      position = sent.position
+      if (position === limit) {
+        transfer.noteProgress()
+        await setImmediate()
+      } else {
+        const length = sent.isCached ? SIGNAL_BYTES : KERNEL_CALL_BYTES
+        position += await this.#copyOnce(transfer, { start: position, end: Math.min(end, position + length - 1) })
+      }
+    }
+  }
+
+  /** Reads and writes what one buffer takes; gives the number of bytes. */
+  async #copyOnce(transfer: Transfer, { start, end }: ByteRange): Promise<number> {
+    const buffer = this.#buffers.take()
+    const bytes = await transfer.read(buffer, start, end)
+    await transfer.write(bytes)
+    this.#buffers.giveBack(buffer)
+    return bytes.byteLength
+  }
+}
+
+/** Sends until the connection takes no more, or the file's next bytes would have to come from the disk. */
+function sendWhatIsTaken(
+  kernel: KernelSend,
+  { connection, file }: { connection: number | undefined; file: number },
+  start: number,
+  limit: number,
+): { position: number; isCached: boolean } {
+  let position = start
+  if (connection === undefined) return { position, isCached: true }
+  while (position < limit) {
+    const length = Math.min(KERNEL_CALL_BYTES, limit - position)
+    if (!kernel.isCached(file, position + length - 1)) return { position, isCached: false }
+    const sent = kernel.send(connection, file, position, length)
+    if (sent <= 0) break
+    position += sent
+  }
+  return { position, isCached: true }
+}
+
+/** The client went away; there is nobody left to tell. */
+class ClientGoneError extends Error {}
+
+/** One answer on its way. */
+class Transfer {
+  readonly response: Response
+  readonly noteProgress: () => void
+  readonly #content: SendableContent
+  #fail: ((reason: Error) => void) | undefined
+
+  constructor(response: Response, content: SendableContent, noteProgress: () => void) {
+    this.response = response
+    this.noteProgress = noteProgress
+    this.#content = content
+    response.once('close', () => this.#fail?.(new ClientGoneError()))
+  }
+
+  /** Reads at least one byte from a position on, none after `end`, as far as the buffer goes. */
+  async read(buffer: Buffer, position: number, end: number): Promise<Buffer> {
+    const target = buffer.subarray(0, end + 1 - position)
+    const length = await this.#content.read(target, position)
+    if (length > 0) return target.subarray(0, length)
+    throw new Error(`the content ends at byte ${position}, before its size says so`)
+  }
+
+  /** Writes, and waits until the bytes have left this process. */
+  async write(bytes: Buffer): Promise<void> {
+    await new Promise<void>((resolve, reject) => {
+      this.#fail = reject
+      if (this.response.destroyed) reject(new ClientGoneError())
+      else this.response.write(bytes, (error) => (error ? reject(new ClientGoneError()) : resolve()))
+    })
+    this.noteProgress()
+  }
+}
