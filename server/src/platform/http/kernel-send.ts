@@ -3,6 +3,11 @@ import type { Socket } from 'node:net'
 /** RWF_NOWAIT of preadv2(2): fails rather than wait for the disk. */
 const NO_WAIT = 8
 
+/** Where things are in the memory shared with the kernel: an iovec (readv(2)), the byte it names, an off_t. */
+const VECTOR_AT = 0
+const PROBED_BYTE_AT = 64
+const OFFSET_AT = 128
+
 /** Lets the kernel move bytes from a file to a connection, without a copy into this process. */
 export interface KernelSend {
   /** Whether the byte at a position is in the page cache, so that sending it does not wait for the disk. */
@@ -23,20 +28,22 @@ export async function findKernelSend(): Promise<KernelSend | undefined> {
   try {
     const { dlopen, getRawPointer } = await import('node:ffi')
     const { functions } = dlopen(null, {
-      sendfile: { arguments: ['i32', 'i32', 'buffer', 'u64'], return: 'i64' },
+      sendfile: { arguments: ['i32', 'i32', 'u64', 'u64'], return: 'i64' },
       preadv2: { arguments: ['i32', 'u64', 'i32', 'i64', 'i32'], return: 'i64' },
     })
-    const offset = new BigInt64Array(1)
-    const probedByte = Buffer.alloc(8)
-    const vector = new BigUint64Array([getRawPointer(probedByte), 1n])
-    const vectorAddress = getRawPointer(vector)
+    // Of memory that the kernel writes to, the address must never change: small typed arrays of their own are moved by
+    // the garbage collector, an ArrayBuffer's bytes are not, as long as somebody holds it.
+    const memory = new ArrayBuffer(4096)
+    const address = getRawPointer(memory)
+    const vector = new BigUint64Array(memory, VECTOR_AT, 2)
+    const offset = new BigInt64Array(memory, OFFSET_AT, 1)
+    vector.set([address + BigInt(PROBED_BYTE_AT), 1n])
     return {
-      // The vector and what it points to must live as long as they are used.
       isCached: (file, position) =>
-        vector[1] === 1n && functions.preadv2(file, vectorAddress, 1, BigInt(position), NO_WAIT) === 1n,
+        functions.preadv2(file, address + BigInt(VECTOR_AT), 1, BigInt(position), NO_WAIT) === 1n,
       send: (connection, file, position, length) => {
         offset[0] = BigInt(position)
-        return Number(functions.sendfile(connection, file, offset, BigInt(length)))
+        return Number(functions.sendfile(connection, file, address + BigInt(OFFSET_AT), BigInt(length)))
       },
     }
   } catch {
