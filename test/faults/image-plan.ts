@@ -1,5 +1,5 @@
 import { type Descriptor, digestOf, imageDocument, indexDocument, mediaTypes, randomBlob } from '../content.ts'
-import type { Random } from './random.ts'
+import type { Random } from '../random.ts'
 
 const SMALLEST_BLOB_BYTES = 64 * 1024
 const LARGEST_BLOB_BYTES = 4 * 1024 * 1024
@@ -44,13 +44,13 @@ export function planImages(random: Random, number: number, earlierArtifact: stri
   const images = ['one', 'two'].map((name) => {
     const [config, layer] = [planBlob(random, SMALLEST_BLOB_BYTES), planBlob(random)]
     const bytes = imageDocument(describe(config), [describe(shared), describe(layer)])
-    const tags = [`${name}-${number}`, `also-${name}-${number}`].slice(0, random.integer(0, 2))
+    const tags = [`${name}-${number}`, `also-${name}-${number}`].slice(0, random.between(0, 2))
     return { blobs: [config, layer], manifest: planManifest(bytes, mediaTypes.image, tags) }
   })
   const index = planManifest(
     indexDocument(images.map(({ manifest }) => describe(manifest))),
     mediaTypes.index,
-    [`index-${number}`, 'latest', `stable-${number}`].slice(0, random.integer(1, 3)),
+    [`index-${number}`, 'latest', `stable-${number}`].slice(0, random.between(1, 3)),
   )
   const signature = planBlob(random, SMALLEST_BLOB_BYTES)
   const artifactBytes = imageDocument(describe(signature), [describe(signature)], {
@@ -58,7 +58,7 @@ export function planImages(random: Random, number: number, earlierArtifact: stri
     subject: describe(index),
   })
   const artifact = planManifest(artifactBytes, mediaTypes.image, [], index.digest)
-  const builds = Array.from({ length: random.integer(0, MOST_BUILDS) }, (_, build) => {
+  const builds = Array.from({ length: random.between(0, MOST_BUILDS) }, (_, build) => {
     const annotations = { build: `${number}.${build}` }
     const bytes = imageDocument(describe(signature), [describe(shared)], { annotations })
     return planManifest(bytes, mediaTypes.image, [`build-${number}.${build}`, 'latest', 'edge'])

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { type Answer, type RegistryClient, describe } from '../registry-client.ts'
 import { type PlannedBlob, type PlannedManifest, planImages, type Step } from './image-plan.ts'
-import type { Random } from './random.ts'
+import type { Random } from '../random.ts'
 import { ReferenceModel } from './reference-model.ts'
 
 const CHUNKS = 3

@@ -1,3 +1,4 @@
+import { randomInt } from 'node:crypto'
 import assert from 'node:assert/strict'
 import { rename, mkdir } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
@@ -7,24 +8,24 @@ import { startRegistry } from '../harness.ts'
 import { digestOf, randomBlob, uniqueName } from '../content.ts'
 import { RegistryClient, assertContent, assertRefused, describe } from '../registry-client.ts'
 import { Pusher } from './pusher.ts'
-import { createRandom, readSeed } from './random.ts'
+import { Random } from '../random.ts'
 
 const PUSHERS = 20
 const KILLS = Number(process.env.ENTREPOT_FAULT_KILLS ?? 10)
 
 test(`SIGKILL in the middle of ${PUSHERS} pushes, ${KILLS} times, loses nothing that was acknowledged and shows nothing else`, async (t) => {
-  const seed = readSeed()
+  const seed = process.env.ENTREPOT_FAULT_SEED ?? String(randomInt(2 ** 31))
   t.diagnostic(`ENTREPOT_FAULT_SEED=${seed}`)
-  const random = createRandom(seed)
+  const random = new Random(seed)
   const registry = await startRegistry(t)
   const pushers = Array.from(
     { length: PUSHERS },
-    (_, number) => new Pusher(`faults/pusher-${number}`, createRandom(seed + 1 + number)),
+    (_, number) => new Pusher(`faults/pusher-${number}`, new Random(`${seed}/${number}`)),
   )
   for (let kill = 0; kill < KILLS; kill += 1) {
     const client = new RegistryClient(registry.url)
     const pushing = Promise.allSettled(pushers.map((pusher) => pusher.pushUntilCut(client)))
-    await sleep(random.integer(50, 500))
+    await sleep(random.between(50, 500))
     await registry.kill()
     for (const outcome of await pushing) if (outcome.status === 'rejected') throw outcome.reason
     await registry.start()

@@ -2,7 +2,7 @@ import { digestOf, imageDocument, indexDocument, mediaTypes } from '../content.t
 import type { RegistryClient } from '../registry-client.ts'
 import type { FuzzClient } from './fuzz-client.ts'
 import type { Ledger } from './ledger.ts'
-import type { Random } from './random.ts'
+import type { Random } from '../random.ts'
 
 /** A blob of the fixture and its bytes. */
 export interface FixtureBlob {

@@ -7,7 +7,7 @@ import { assertNoTrace, residentBytes } from './disk.ts'
 import { pushFixture } from './fixture.ts'
 import { FuzzClient } from './fuzz-client.ts'
 import { Ledger } from './ledger.ts'
-import { Random } from './random.ts'
+import { Random } from '../random.ts'
 import { runCase, runCases } from './runner.ts'
 import { SMUGGLED } from './smuggling-cases.ts'
 

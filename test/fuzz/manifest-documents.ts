@@ -1,7 +1,7 @@
 import { dockerImageDocument, imageDocument, indexDocument, mediaTypes } from '../content.ts'
 import type { Fixture } from './fixture.ts'
 import { type Expected, answered, refused } from './oracle.ts'
-import type { Random } from './random.ts'
+import type { Random } from '../random.ts'
 import { validDigest } from './values.ts'
 
 /** A body for a manifest push, with what must be answered because of how it was made. */

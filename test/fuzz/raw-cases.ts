@@ -3,7 +3,7 @@ import type { Answer } from '../registry-client.ts'
 import { imageDocument, json } from '../content.ts'
 import type { FuzzCase } from './fixture.ts'
 import { type Expected, answered, either, refused } from './oracle.ts'
-import type { Random } from './random.ts'
+import type { Random } from '../random.ts'
 import { someName, someReference, validDigest } from './values.ts'
 
 const REFUSED_REQUEST = refused(400, 'UNSUPPORTED')

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { assertContent, strings, record } from '../registry-client.ts'
 import type { FuzzCase } from './fixture.ts'
 import { type Expected, answered, either, refused } from './oracle.ts'
-import type { Random } from './random.ts'
+import type { Random } from '../random.ts'
 import {
   type Value,
   brokenDigest,

@@ -4,7 +4,7 @@ import type { FuzzClient } from './fuzz-client.ts'
 import type { Ledger } from './ledger.ts'
 import { manifestCase } from './manifest-cases.ts'
 import { brokenRequestCase, givingUpCase, pipelineCase, unusualRequestCase } from './raw-cases.ts'
-import { Random } from './random.ts'
+import { Random } from '../random.ts'
 import { smugglingCase } from './smuggling-cases.ts'
 import { singleRequestCase, uploadCase } from './upload-cases.ts'
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import type { FuzzCase } from './fixture.ts'
 import { cutUp, latin1 } from './raw-cases.ts'
-import type { Random } from './random.ts'
+import type { Random } from '../random.ts'
 
 /** Stands in every request that is hidden in a body: no answer and no line of the log may have it. */
 export const SMUGGLED = 'smuggled'

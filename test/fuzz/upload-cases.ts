@@ -3,7 +3,7 @@ import { digestOf, mediaTypes } from '../content.ts'
 import { type Answer, assertContent } from '../registry-client.ts'
 import type { FuzzCase } from './fixture.ts'
 import { type Expected, answered, refused } from './oracle.ts'
-import type { Random } from './random.ts'
+import type { Random } from '../random.ts'
 import { brokenDigest, brokenName, inventedUpload, validDigest, validName } from './values.ts'
 
 const UNKNOWN_UPLOAD = refused(404, 'BLOB_UPLOAD_UNKNOWN')

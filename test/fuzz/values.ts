@@ -1,4 +1,4 @@
-import { type Random, ALPHANUMERIC, LOWER_ALPHANUMERIC, LOWER_HEX } from './random.ts'
+import { type Random, ALPHANUMERIC, LOWER_ALPHANUMERIC, LOWER_HEX } from '../random.ts'
 import { type Expected, refused } from './oracle.ts'
 
 /** Text for a URL, escaped as it is sent, and how it must be refused when it was broken on purpose. */

@@ -27,6 +27,7 @@ test('a name is folded into one segment, even when it is made of the words that 
 
 test('URLs without a name stay as they are', () => {
   assert.equal(foldRepositoryName('/v2', ''), '/v2/')
+  assert.equal(foldRepositoryName('/registry/v2?ns=docker.io', '/registry'), '/registry/v2/?ns=docker.io')
   for (const url of ['/', '/v2/', '/v2/_catalog?n=1', '/v2/_oci/ext/discover', '/metrics', '/v2/manifests/x']) {
     assert.equal(foldRepositoryName(url, ''), url)
   }

@@ -20,7 +20,7 @@ import { type Digest, parseRepositoryName } from '@entrepot/oci'
 export function foldRepositoryName(url: string, prefix: string): string {
   const base = `${prefix}/v2/`
   // Some clients ask for the base without its last slash.
-  if (url === `${prefix}/v2`) return base
+  if (url === `${prefix}/v2` || url.startsWith(`${prefix}/v2?`)) return base + url.slice(base.length - 1)
   if (!url.startsWith(base)) return url
   const query = url.indexOf('?')
   const path = query < 0 ? url : url.slice(0, query)

@@ -26,6 +26,11 @@ export class Random {
     return low + this.below(high - low + 1)
   }
 
+  /** The same, where each doubling is as likely as the next: most are small, some are large. */
+  size(low: number, high: number): number {
+    return Math.round(low * (high / low) ** (this.below(2 ** 20) / 2 ** 20))
+  }
+
   /** True in so many of a hundred cases. */
   chance(percent: number): boolean {
     return this.below(100) < percent
