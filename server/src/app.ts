@@ -49,7 +49,11 @@ export async function createRegistry(config: Config, version: string, log: Logge
   await migrate(database, MIGRATIONS)
   const store = await FilesystemStore.open(root)
   const metrics = createMetrics(version)
-  const health = createHealth(healthChecks(config, store), async () => database.check())
+  const health = createHealth(
+    healthChecks(config, store),
+    async () => database.check(),
+    log.child({ module: 'health' }),
+  )
   const uploads = new Uploads({ database, store, maxOpen: config.limits.uploads })
   const server = await createMainServer(config, { database, store, uploads, metrics, health, log })
   const debugServer = await createDebugServer(config, { metrics, health, log })

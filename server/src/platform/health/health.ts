@@ -1,3 +1,5 @@
+import type { Logger } from '#platform/log'
+
 /** A dependency that is looked at regularly. */
 export interface HealthCheck {
   readonly name: string
@@ -17,18 +19,22 @@ export interface Health {
 }
 
 /**
- * Runs the checks at their intervals.
+ * Runs the checks at their intervals, and logs when one begins to count as failed and when it recovers.
  * @param probe a quick look at what every request needs, taken each time that somebody asks.
  */
-export function createHealth(checks: readonly HealthCheck[], probe: () => Promise<void>): Health {
+export function createHealth(checks: readonly HealthCheck[], probe: () => Promise<void>, log: Logger): Health {
   const failures = new Map<string, { count: number; reason: string }>()
   let isDraining = false
-  const run = async (check: HealthCheck) => {
+  const run = async ({ name, threshold, check }: HealthCheck) => {
+    const before = failures.get(name)?.count ?? 0
     try {
-      await check.check()
-      failures.delete(check.name)
+      await check()
+      failures.delete(name)
+      if (before >= threshold) log.info({ check: name }, 'a health check is well again')
     } catch (error) {
-      failures.set(check.name, { count: (failures.get(check.name)?.count ?? 0) + 1, reason: reasonOf(error) })
+      const failure = { count: before + 1, reason: reasonOf(error) }
+      failures.set(name, failure)
+      if (failure.count === threshold) log.warn({ check: name, reason: failure.reason }, 'a health check fails')
     }
   }
   const timers = checks.map((check) => {
