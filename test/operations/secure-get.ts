@@ -21,7 +21,7 @@ export interface SecureAnswer {
 /** One GET over TLS and HTTP/1.1; `ca` is the file of the certificate that the server must show. */
 export async function secureGet(
   url: string,
-  options: { ca: string; agent?: Agent } & Pick<AgentOptions, 'cert' | 'key' | 'minVersion' | 'maxVersion'>,
+  options: { ca: string; agent?: Agent } & Pick<AgentOptions, 'cert' | 'ciphers' | 'key' | 'minVersion' | 'maxVersion'>,
 ): Promise<SecureAnswer> {
   const { ca, agent = false, ...tls } = options
   const outgoing = request(url, { ...tls, agent, ca: await readFile(ca) })

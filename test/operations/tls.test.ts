@@ -41,11 +41,14 @@ test('TLS', { concurrency: 2 }, async (t) => {
     assert.equal((await secureGet(base, { ca: server.certificate })).protocol, 'TLSv1.3')
   })
 
-  void t.test('http.tls.ciphersuites takes the names that distribution knows', async (t) => {
-    const ciphersuites = ['TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256', 'TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256']
+  void t.test('http.tls.ciphersuites limits TLS 1.2 to those named, as distribution names them', async (t) => {
+    const wanted = 'TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256'
+    const ciphersuites = ['TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA256', 'TLS_RSA_WITH_AES_256_GCM_SHA384', wanted]
     const { server, base } = await startSecure(t, { ciphersuites })
-    const { cipher } = await secureGet(base, { ca: server.certificate, maxVersion: 'TLSv1.2' })
-    assert.equal(cipher, 'TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256')
+    const old = { ca: server.certificate, maxVersion: 'TLSv1.2' } as const
+    assert.equal((await secureGet(base, old)).cipher, wanted)
+    await assert.rejects(secureGet(base, { ...old, ciphers: 'ECDHE-ECDSA-AES128-GCM-SHA256' }))
+    assert.equal((await secureGet(base, { ca: server.certificate })).protocol, 'TLSv1.3')
   })
 
   void t.test('with http.tls.clientcas only clients with a certificate of theirs get in', async (t) => {

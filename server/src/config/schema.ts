@@ -113,8 +113,8 @@ const tls = z.strictObject({
     .default([])
     .meta(
       about(
-        "OpenSSL's names of ciphers for TLS 1.2; empty takes the defaults of Node.js.",
-        'TLS 1.2 加密套件的 OpenSSL 名称；留空使用 Node.js 的默认值。',
+        'Ciphers for TLS 1.2, as Go or OpenSSL names them; empty takes the defaults of Node.js.',
+        'TLS 1.2 加密套件（Go 或 OpenSSL 的名称）；留空使用 Node.js 的默认值。',
       ),
     ),
 })

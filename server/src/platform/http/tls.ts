@@ -12,7 +12,7 @@ export interface TlsOptions {
   /** Authorities whose client certificates are accepted; with any, a client must show one. */
   readonly clientCas: readonly string[]
   readonly minimumVersion: 'TLSv1.2' | 'TLSv1.3'
-  /** OpenSSL names; empty means Node.js's defaults. */
+  /** Names of OpenSSL, of the RFCs or of Go; empty means Node.js's defaults. */
   readonly cipherSuites: readonly string[]
 }
 
@@ -27,10 +27,27 @@ export async function loadTls(options: TlsOptions): Promise<SecureContextOptions
     minVersion: options.minimumVersion,
     requestCert: ca.length > 0,
     ...(ca.length > 0 ? { ca } : {}),
-    ...(options.cipherSuites.length > 0 ? { ciphers: options.cipherSuites.join(':') } : {}),
+    ...(options.cipherSuites.length > 0 ? { ciphers: cipherList(options.cipherSuites) } : {}),
   }
   createSecureContext(context)
   return context
+}
+
+/** Those of TLS 1.3, which Go never leaves out. */
+const TLS13_SUITES = ['TLS_AES_256_GCM_SHA384', 'TLS_CHACHA20_POLY1305_SHA256', 'TLS_AES_128_GCM_SHA256']
+
+/** Node.js takes every name that begins with `TLS_` for one of TLS 1.3, and leaves out a version that has none. */
+function cipherList(names: readonly string[]): string {
+  const list = names.map(opensslName)
+  return [...list, ...(list.some((name) => name.startsWith('TLS_')) ? [] : TLS13_SUITES)].join(':')
+}
+
+/** `ECDHE-RSA-AES256-GCM-SHA384` for `TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384`; any other name stays as it is. */
+function opensslName(name: string): string {
+  const [, exchange, cipher] = /^TLS_(\w+)_WITH_(\w+)$/.exec(name) ?? []
+  if (exchange === undefined || cipher === undefined) return name
+  const short = cipher.replace('AES_', 'AES').replace('_CBC', '').replace('POLY1305_SHA256', 'POLY1305')
+  return (exchange === 'RSA' ? short : `${exchange}_${short}`).replaceAll('_', '-')
 }
 
 /**
