@@ -1,11 +1,10 @@
 import { createReadStream } from 'node:fs'
-import { type FileHandle, mkdir, open, opendir, rename, rm, stat, truncate, writeFile } from 'node:fs/promises'
+import { mkdir, open, opendir, rename, rm, stat, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Digest, digestAlgorithm, digestHex } from '@entrepot/oci'
+import { GatheredWriter, WriteBudget } from './gathered-writer.ts'
 import type { BlobStore, StoredContent, StoredUpload } from './store.ts'
 
-/** Chunks from the network are small; one write for many costs far less. */
-const WRITE_SIZE_BYTES = 1024 * 1024
 const READ_SIZE_BYTES = 1024 * 1024
 
 /**
@@ -20,6 +19,7 @@ const READ_SIZE_BYTES = 1024 * 1024
 export class FilesystemStore implements BlobStore {
   readonly #blobs: string
   readonly #uploads: string
+  readonly #budget = new WriteBudget()
 
   private constructor(root: string) {
     this.#blobs = join(root, 'blobs')
@@ -35,9 +35,24 @@ export class FilesystemStore implements BlobStore {
   }
 
   async appendUpload(id: string, offset: number, chunks: AsyncIterable<Uint8Array>): Promise<number> {
-    const file = await open(this.#uploadPath(id), offset === 0 ? 'w' : 'r+', 0o600)
+    const path = this.#uploadPath(id)
+    const file = await open(path, offset === 0 ? 'w' : 'r+', 0o600)
+    const writer = new GatheredWriter(file, offset, this.#budget)
+    let size = offset
     try {
-      return await appendGathered(file, offset, chunks)
+      try {
+        for await (const chunk of chunks) {
+          const room = writer.add(chunk)
+          size += chunk.byteLength
+          if (room !== undefined) await room
+        }
+      } finally {
+        await writer.end().catch(async (error: unknown) => {
+          await (writer.hasSyncFailed ? rm(path, { force: true }) : file.truncate(offset))
+          throw error
+        })
+      }
+      return size
     } finally {
       await file.close()
     }
@@ -64,7 +79,7 @@ export class FilesystemStore implements BlobStore {
     try {
       const { size } = await file.stat()
       if (size !== sizeBytes) throw new Error(`the upload ${id} has ${size} bytes, but ${sizeBytes} were verified`)
-      await file.sync().catch(async (error: unknown) => {
+      await file.datasync().catch(async (error: unknown) => {
         // What could not be written may be gone from memory too: another fsync would then succeed without it (fsync(2)).
         await rm(source, { force: true })
         throw error
@@ -132,51 +147,6 @@ export class FilesystemStore implements BlobStore {
 
   #blobPath(digest: Digest): string {
     return join(this.#blobFolder(digest), digestHex(digest))
-  }
-}
-
-/**
- * Writes while the next bytes are received: at most one write is on its way, and one gathering.
- * When a write fails, all that was written goes: half a chunk is of no use, and keeps a full disk full.
- */
-async function appendGathered(file: FileHandle, offset: number, chunks: AsyncIterable<Uint8Array>): Promise<number> {
-  let position = offset
-  let gathered: Uint8Array[] = []
-  let gatheredBytes = 0
-  let writing = Promise.resolve()
-  const flush = async () => {
-    await writing
-    writing = writeAll(file, gathered, position).catch(async (error: unknown) => {
-      await file.truncate(offset)
-      throw error
-    })
-    // It is awaited by the next flush; until then its failure must not count as unhandled.
-    writing.catch(() => {})
-    position += gatheredBytes
-    gathered = []
-    gatheredBytes = 0
-  }
-  try {
-    for await (const chunk of chunks) {
-      gathered.push(chunk)
-      gatheredBytes += chunk.byteLength
-      if (gatheredBytes >= WRITE_SIZE_BYTES) await flush()
-    }
-  } finally {
-    await flush()
-    await writing
-  }
-  return position
-}
-
-async function writeAll(file: FileHandle, chunks: Uint8Array[], position: number): Promise<void> {
-  const total = chunks.reduce((sum, chunk) => sum + chunk.byteLength, 0)
-  if (total === 0) return
-  const { bytesWritten } = await file.writev(chunks, position)
-  if (bytesWritten < total) {
-    // The kernel may take less, as it does when the disk fills; the next try gives the reason.
-    const rest = Buffer.concat(chunks).subarray(bytesWritten)
-    await writeAll(file, [rest], position + bytesWritten)
   }
 }
 

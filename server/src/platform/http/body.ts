@@ -21,20 +21,17 @@ export class BodyInterruptedError extends Error {
 export async function* readBody(request: FastifyRequest, limits: BodyLimits): AsyncIterable<Uint8Array> {
   const source = request.raw
   // Only waiting for the client counts as idle, not the time that the disk takes.
-  let idle: NodeJS.Timeout | undefined
-  const watch = () => {
-    idle = setTimeout(
-      () => source.destroy(new BodyInterruptedError(`the client sent nothing for ${limits.idleTimeoutMs} ms`)),
-      limits.idleTimeoutMs,
-    )
-  }
+  let isWaiting = true
+  const idle = setTimeout(() => {
+    if (isWaiting) source.destroy(new BodyInterruptedError(`the client sent nothing for ${limits.idleTimeoutMs} ms`))
+  }, limits.idleTimeoutMs)
   try {
-    watch()
     // Whoever stops reading refuses the rest with an answer: the request must outlive the loop.
     for await (const chunk of source.iterator({ destroyOnReturn: false })) {
-      clearTimeout(idle)
+      isWaiting = false
       if (chunk instanceof Uint8Array) yield chunk
-      watch()
+      isWaiting = true
+      idle.refresh()
     }
   } catch (error) {
     if (error instanceof BodyInterruptedError || !isAborted(error)) throw error

@@ -1,0 +1,150 @@
+import type { FileHandle } from 'node:fs/promises'
+
+const KIB = 1024
+const MIB = 1024 * KIB
+
+/** Chunks from the network are small; one write for many costs far less. Many uploads at once gather less each. */
+const GATHERED_BYTES = MIB
+const GATHERED_BYTES_OF_MANY = 256 * KIB
+const MANY_UPLOADS = 16
+/** Bytes of one upload, and of all together, that are on their way to the file system. */
+const MAX_WRITING_BYTES = 4 * MIB
+const MAX_WRITING_BYTES_OF_ALL = 32 * MIB
+/** So much is brought to the disk while more is received, so that there is little to wait for at the end. */
+const SYNCED_BYTES = 32 * MIB
+
+/** What all writers of a store have in common: it bounds the memory that uploads take, however many there are. */
+export class WriteBudget {
+  #writers = 0
+  #writingBytes = 0
+  readonly #waiting: (() => void)[] = []
+
+  get gatheredBytes(): number {
+    return this.#writers > MANY_UPLOADS ? GATHERED_BYTES_OF_MANY : GATHERED_BYTES
+  }
+
+  enter(): void {
+    this.#writers++
+  }
+
+  leave(): void {
+    this.#writers--
+  }
+
+  /** Waits until so many bytes more may be on their way. */
+  async take(bytes: number): Promise<void> {
+    while (this.#writingBytes > 0 && this.#writingBytes + bytes > MAX_WRITING_BYTES_OF_ALL) {
+      await new Promise<void>((resolve) => this.#waiting.push(resolve))
+    }
+    this.#writingBytes += bytes
+  }
+
+  giveBack(bytes: number): void {
+    this.#writingBytes -= bytes
+    for (const proceed of this.#waiting.splice(0)) proceed()
+  }
+}
+
+/** Writes what arrives in small chunks to a file: gathered, several writes at once, and early to the disk. */
+export class GatheredWriter {
+  readonly #file: FileHandle
+  readonly #budget: WriteBudget
+  readonly #writes = new Set<Promise<void>>()
+  #gathered: Uint8Array[] = []
+  #gatheredBytes = 0
+  #writingBytes = 0
+  #position: number
+  #unsyncedBytes = 0
+  #syncing: Promise<void> | undefined
+  #failure: { readonly reason: unknown } | undefined
+  #hasSyncFailed = false
+
+  constructor(file: FileHandle, position: number, budget: WriteBudget) {
+    this.#file = file
+    this.#position = position
+    this.#budget = budget
+    budget.enter()
+  }
+
+  /**
+   * Whether bytes could not be brought to the disk. They may be gone from memory too, so that nothing of the file can be
+   * relied on: another fsync would succeed without them (fsync(2)).
+   */
+  get hasSyncFailed(): boolean {
+    return this.#hasSyncFailed
+  }
+
+  /**
+   * Takes a chunk, which must not be changed afterwards.
+   * @returns what to wait for before the next one, if anything.
+   */
+  add(chunk: Uint8Array): Promise<void> | undefined {
+    this.#gathered.push(chunk)
+    this.#gatheredBytes += chunk.byteLength
+    return this.#gatheredBytes >= this.#budget.gatheredBytes ? this.#flush() : undefined
+  }
+
+  /** Writes the rest and waits for all of it. @throws the first failure. */
+  async end(): Promise<void> {
+    try {
+      await this.#flush()
+    } finally {
+      await Promise.all(this.#writes)
+      await this.#syncing
+      this.#budget.leave()
+    }
+    this.#throwFailure()
+  }
+
+  async #flush(): Promise<void> {
+    const [chunks, bytes, position] = [this.#gathered, this.#gatheredBytes, this.#position]
+    this.#gathered = []
+    this.#gatheredBytes = 0
+    this.#position += bytes
+    if (bytes === 0) return
+    await this.#budget.take(bytes)
+    this.#writingBytes += bytes
+    const write = this.#write(chunks, bytes, position)
+    this.#writes.add(write)
+    void write.then(() => this.#writes.delete(write))
+    while (this.#writingBytes > MAX_WRITING_BYTES) await Promise.race(this.#writes)
+    this.#throwFailure()
+  }
+
+  async #write(chunks: Uint8Array[], bytes: number, position: number): Promise<void> {
+    try {
+      await writeAll(this.#file, chunks, position)
+      this.#unsyncedBytes += bytes
+      if (this.#unsyncedBytes >= SYNCED_BYTES) this.#syncing ??= this.#sync()
+    } catch (error) {
+      this.#failure ??= { reason: error }
+    } finally {
+      this.#writingBytes -= bytes
+      this.#budget.giveBack(bytes)
+    }
+  }
+
+  async #sync(): Promise<void> {
+    this.#unsyncedBytes = 0
+    try {
+      await this.#file.datasync()
+    } catch (error) {
+      this.#hasSyncFailed = true
+      this.#failure ??= { reason: error }
+    }
+    this.#syncing = undefined
+  }
+
+  #throwFailure(): void {
+    if (this.#failure !== undefined) throw this.#failure.reason
+  }
+}
+
+async function writeAll(file: FileHandle, chunks: Uint8Array[], position: number): Promise<void> {
+  const total = chunks.reduce((sum, chunk) => sum + chunk.byteLength, 0)
+  const { bytesWritten } = await file.writev(chunks, position)
+  if (bytesWritten < total) {
+    // The kernel may take less, as it does when the disk fills; the next try gives the reason.
+    await writeAll(file, [Buffer.concat(chunks).subarray(bytesWritten)], position + bytesWritten)
+  }
+}
