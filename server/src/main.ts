@@ -1,4 +1,3 @@
-import { once } from 'node:events'
 import { createLogger } from '#platform/log'
 import { createRegistry } from './app.ts'
 import type { Config } from './config/index.ts'
@@ -23,15 +22,23 @@ export async function serve(options: ServeOptions): Promise<void> {
     formatter: config.log.formatter === 'text' ? 'text' : 'json',
     fields: config.log.fields,
   })
+  const ending = endingSignal()
   for (const warning of warnings) log.warn({ module: 'config' }, warning.message)
   const registry = await createRegistry(config, version, log)
   const address = await registry.listen()
   log.info({ version, data: config.storage.filesystem.rootdirectory }, `Entrepot answers on ${address}`)
-  const [signal] = await Promise.race([once(process, 'SIGTERM'), once(process, 'SIGINT')])
-  // At Ctrl+C under npm the signal comes from the terminal and from npm: the second must not cut requests off, which
-  // "http.draintimeout" does in its time.
-  for (const repeated of ['SIGTERM', 'SIGINT']) process.on(repeated, () => {})
+  const signal = await ending
   log.info({ signal }, 'shutting down: requests under way may end')
   await registry.close()
   log.info('stopped')
+}
+
+/**
+ * The first signal that asks the process to end. At Ctrl+C under npm one comes from the terminal and one from npm: the
+ * second must not cut requests off, which "http.draintimeout" does in its time, so that the listeners stay.
+ */
+async function endingSignal(): Promise<NodeJS.Signals> {
+  const { promise, resolve } = Promise.withResolvers<NodeJS.Signals>()
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => resolve(signal))
+  return promise
 }
