@@ -1,3 +1,4 @@
+import { flushCompileCache } from 'node:module'
 import { createLogger } from '#platform/log'
 import { createRegistry } from './app.ts'
 import type { Config } from './config/index.ts'
@@ -27,6 +28,8 @@ export async function serve(options: ServeOptions): Promise<void> {
   const registry = await createRegistry(config, version, log)
   const address = await registry.listen()
   log.info({ version, data: config.storage.filesystem.rootdirectory }, `Entrepot answers on ${address}`)
+  // Otherwise it is written at the end only, and not at all when the process is killed.
+  flushCompileCache()
   const signal = await ending
   log.info({ signal }, 'shutting down: requests under way may end')
   await registry.close()
