@@ -62,7 +62,7 @@ export function createBlobs(dependencies: { database: Database; store: BlobStore
       if (storedBytes !== undefined && (await contents.isRight(digest, storedBytes))) return
       const id = randomUUID()
       try {
-        await store.appendUpload(id, 0, once(bytes))
+        await store.appendUpload(id, 0, once(Buffer.from(bytes)))
         await store.finishUpload(id, digest, bytes.byteLength)
       } catch (error) {
         await store.removeUpload(id)

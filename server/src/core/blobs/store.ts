@@ -23,7 +23,8 @@ export interface StoredContent {
  */
 export interface BlobStore {
   /**
-   * Appends what the chunks bring to an upload that has `offset` bytes, creating it at 0.
+   * Appends what the chunks bring to an upload that has `offset` bytes, creating it at 0. The chunks are the store's
+   * from then on: it may free their memory.
    * @returns the upload's new size in bytes. When the source fails, what was received before is kept; when the store
    * fails, as it does when it is full, the upload is as it was before.
    */
