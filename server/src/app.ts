@@ -1,18 +1,31 @@
 import { mkdir } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { createAccess, isAction } from '#core/access'
-import { type BlobStore, blobMigrations, createBlobs, FilesystemStore, startUploadPurging, Uploads } from '#core/blobs'
+import {
+  type BlobStore,
+  blobMigrations,
+  createBlobs,
+  FilesystemStore,
+  GarbageCollector,
+  garbageMigrations,
+  startGarbageCollection,
+  startUploadPurging,
+  Turns,
+  Uploads,
+} from '#core/blobs'
 import { repositoryMigrations } from '#core/repositories'
 import {
   BlobReader,
   createLinks,
   foldRepositoryName,
+  manifestDigestMigrations,
   ManifestReader,
   ociMigrations,
+  ociReferences,
   registerOci,
   repositoryOf,
 } from '#formats/oci'
-import { type Database, migrate, openSqlite } from '#platform/database'
+import { type Database, lockFolder, migrate, openSqlite } from '#platform/database'
 import { createHealth, type Health } from '#platform/health'
 import {
   ContentSender,
@@ -28,7 +41,16 @@ import type { Config } from './config/index.ts'
 import { debugServerOptions, healthChecks, httpServerOptions, manifestPolicy } from './settings.ts'
 
 /** The order is the history: new steps go to the end. */
-const MIGRATIONS = [...repositoryMigrations, ...blobMigrations, ...ociMigrations]
+const MIGRATIONS = [
+  ...repositoryMigrations,
+  ...blobMigrations,
+  ...ociMigrations,
+  ...garbageMigrations,
+  ...manifestDigestMigrations,
+]
+
+/** How long a push waits for another one of the same content. */
+const CONTENT_TURN_TIMEOUT_MS = 60_000
 
 /** Everything that runs, and how to end it. */
 export interface Registry {
@@ -45,6 +67,7 @@ export interface Registry {
 export async function createRegistry(config: Config, version: string, log: Logger): Promise<Registry> {
   const root = resolve(config.storage.filesystem.rootdirectory)
   await mkdir(root, { recursive: true, mode: 0o700 })
+  const unlockFolder = lockFolder(root)
   const database = openSqlite(join(root, 'entrepot.db'))
   await migrate(database, MIGRATIONS)
   const store = await FilesystemStore.open(root)
@@ -54,16 +77,19 @@ export async function createRegistry(config: Config, version: string, log: Logge
     async () => database.check(),
     log.child({ module: 'health' }),
   )
-  const uploads = new Uploads({ database, store, maxOpen: config.limits.uploads })
-  const server = await createMainServer(config, { database, store, uploads, metrics, health, log })
+  const contentTurns = new Turns(CONTENT_TURN_TIMEOUT_MS, 'storing the same content')
+  const uploads = new Uploads({ database, store, contentTurns, maxOpen: config.limits.uploads })
+  const server = await createMainServer(config, {
+    database,
+    store,
+    contentTurns,
+    uploads,
+    metrics,
+    health,
+    log,
+  })
   const debugServer = await createDebugServer(config, { metrics, health, log })
-  const { uploadpurging } = config.storage.maintenance
-  const stopPurging = uploadpurging.enabled
-    ? startUploadPurging(
-        { uploads, log: log.child({ module: 'upload-purging' }) },
-        { ageMs: uploadpurging.age, intervalMs: uploadpurging.interval, isDryRun: uploadpurging.dryrun },
-      )
-    : undefined
+  const stopMaintenance = startMaintenance(config, { database, store, contentTurns, uploads, metrics, log })
   return {
     listen: async () => {
       await debugServer?.listen()
@@ -71,13 +97,22 @@ export async function createRegistry(config: Config, version: string, log: Logge
     },
     close: async () => {
       health.drain()
-      stopPurging?.()
+      await stopMaintenance()
       await server.drain(config.http.draintimeout)
       await debugServer?.drain(0)
       health.stop()
       await database.close()
+      unlockFolder()
     },
   }
+}
+
+interface Storage {
+  readonly database: Database
+  readonly store: BlobStore
+  /** By digest: content is either stored and made known, or removed. */
+  readonly contentTurns: Turns
+  readonly uploads: Uploads
 }
 
 interface Foundation {
@@ -86,13 +121,45 @@ interface Foundation {
   readonly log: Logger
 }
 
-/** The listener that clients use. */
-async function createMainServer(
+/**
+ * Starts what removes abandoned uploads and garbage, unless nothing may be changed.
+ * @returns ends it.
+ */
+function startMaintenance(
   config: Config,
-  foundation: Foundation & { database: Database; store: BlobStore; uploads: Uploads },
-): Promise<HttpServer> {
-  const { database, store, uploads, metrics, log } = foundation
-  const blobs = createBlobs({ database, store, log: log.child({ module: 'blobs' }) })
+  foundation: Pick<Foundation, 'metrics' | 'log'> & Storage,
+): () => Promise<void> {
+  const { database, store, contentTurns, uploads, metrics, log } = foundation
+  const { uploadpurging, garbagecollection, readonly } = config.storage.maintenance
+  const collector = new GarbageCollector(
+    { database, store, contentTurns, references: ociReferences },
+    garbagecollection.age,
+  )
+  const stopCollecting =
+    garbagecollection.enabled && !readonly.enabled
+      ? startGarbageCollection(collector, {
+          intervalMs: garbagecollection.interval,
+          log: log.child({ module: 'garbage-collection' }),
+          onRun: (report) => metrics.observeGarbageCollection(report),
+        })
+      : undefined
+  const stopPurging =
+    uploadpurging.enabled && !readonly.enabled
+      ? startUploadPurging(
+          { uploads, log: log.child({ module: 'upload-purging' }) },
+          { ageMs: uploadpurging.age, intervalMs: uploadpurging.interval, isDryRun: uploadpurging.dryrun },
+        )
+      : undefined
+  return async () => {
+    stopPurging?.()
+    await stopCollecting?.()
+  }
+}
+
+/** The listener that clients use. */
+async function createMainServer(config: Config, foundation: Foundation & Storage): Promise<HttpServer> {
+  const { database, store, contentTurns, uploads, metrics, log } = foundation
+  const blobs = createBlobs({ database, store, contentTurns, log: log.child({ module: 'blobs' }) })
   const access = createAccess({
     anonymousActions: config.auth.anonymous,
     isReadOnly: config.storage.maintenance.readonly.enabled,
@@ -115,7 +182,10 @@ async function createMainServer(
     uploads,
     manifests: new ManifestReader({ database, blobs }),
     blobReader: new BlobReader({ database, blobs }),
-    sender: new ContentSender({ kernel: await findKernelSend(), idleTimeoutMs: config.limits.bodyidletimeout }),
+    sender: new ContentSender({
+      kernel: config.http.sendfile ? await findKernelSend() : undefined,
+      idleTimeoutMs: config.limits.bodyidletimeout,
+    }),
     access,
     policy: manifestPolicy(config),
     links: createLinks(prefix, config.http.relativeurls ? '' : (config.http.host ?? '').replace(/\/+$/, '')),

@@ -85,6 +85,15 @@ test('a start that fails says why and what to do', { concurrency: 2 }, async (t)
     await assertRefuses(await writeConfig(at.folder, debug), /is taken .* "http\.debug\.addr"/)
   })
 
+  void t.test('a data folder that another Entrepot works in, until that ends, however it ends', async (t) => {
+    const first = await startRegistry(t)
+    const at = { ...(await place(t)), data: first.dataDirectory }
+    const file = await writeConfig(at.folder, valid(at))
+    await assertRefuses(file, /another Entrepot works in the data folder \S+: end it, or set/)
+    await first.kill()
+    await first.start()
+  })
+
   void t.test('an address that this machine does not have', async (t) => {
     const at = await place(t)
     const options = { env: { REGISTRY_AUTH_ANONYMOUS: '[pull]' } }

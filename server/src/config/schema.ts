@@ -1,9 +1,9 @@
 import { z } from 'zod'
 import {
+  about,
   address,
   count,
   delay,
-  duration,
   flag,
   headers,
   httpUrl,
@@ -13,12 +13,10 @@ import {
   statusCode,
   text,
 } from './values.ts'
+import { storage } from './storage-schema.ts'
 
 /** What anyone may be allowed without credentials. */
 export const ACTIONS = ['pull', 'push', 'delete', 'catalog', 'metrics'] as const
-
-/** Beside each field: what it is for, in English and in Chinese; the reference is made of it. */
-const about = (en: string, zh: string) => ({ description: en, zh })
 
 const log = z.strictObject({
   level: oneOf(['error', 'warn', 'info', 'debug']).default('info').meta(about('What is logged.', '日志级别。')),
@@ -37,50 +35,6 @@ const log = z.strictObject({
   accesslog: z
     .strictObject({
       disabled: flag.default(false).meta(about('Logs no line for each request.', '不为每个请求记录日志。')),
-    })
-    .prefault({}),
-})
-
-const storage = z.strictObject({
-  filesystem: z
-    .strictObject({
-      rootdirectory: text
-        .min(1)
-        .default('./data')
-        .meta(about('The folder of blobs, uploads and the database.', '存放 blob、上传内容和数据库的目录。')),
-    })
-    .prefault({}),
-  delete: z
-    .strictObject({
-      enabled: flag
-        .default(false)
-        .meta(
-          about(
-            'Allows deleting tags, manifests and blobs. Without a file it is true.',
-            '允许删除标签、清单和 blob。没有配置文件时为 true。',
-          ),
-        ),
-    })
-    .prefault({}),
-  maintenance: z
-    .strictObject({
-      uploadpurging: z
-        .strictObject({
-          enabled: flag.default(true).meta(about('Removes abandoned uploads.', '清除被放弃的上传。')),
-          age: duration
-            .prefault('168h')
-            .meta(about('How long nothing was added to them.', '多久没有新数据即视为放弃。')),
-          interval: interval.prefault('24h').meta(about('How often they are looked for.', '检查的间隔。')),
-          dryrun: flag
-            .default(false)
-            .meta(about('Only logs what would be removed.', '只记录将要清除的内容，不实际清除。')),
-        })
-        .prefault({}),
-      readonly: z
-        .strictObject({
-          enabled: flag.default(false).meta(about('Refuses every change with 405.', '以 405 拒绝一切修改。')),
-        })
-        .prefault({}),
     })
     .prefault({}),
 })
@@ -143,6 +97,14 @@ const http = z.strictObject({
       ),
     ),
   headers: headers.meta(about('Headers added to every answer.', '附加到每个应答的头部。')),
+  sendfile: flag
+    .default(true)
+    .meta(
+      about(
+        'Lets the kernel send large blobs where it can; false reads and writes them.',
+        '在可行时由内核直接发送较大的 blob；设为 false 则先读取再写出。',
+      ),
+    ),
   draintimeout: delay
     .prefault('30s')
     .meta(about('How long requests may take to end at shutdown.', '停机时等待请求结束的最长时间。')),

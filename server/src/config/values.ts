@@ -92,3 +92,6 @@ function isRegularExpression(source: string): boolean {
     return false
   }
 }
+
+/** Beside each field: what it is for, in English and in Chinese; the reference is made of it. */
+export const about = (en: string, zh: string) => ({ description: en, zh })

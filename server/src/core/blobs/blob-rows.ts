@@ -1,6 +1,7 @@
 import type { Digest } from '@entrepot/oci'
 import type { RepositoryId } from '#core/repositories'
 import type { Connection, Transaction } from '#platform/database'
+import { deleteUnneeded } from './garbage-rows.ts'
 
 type BlobTables = {
   /** Everything the store has, whoever it belongs to. */
@@ -70,6 +71,7 @@ export async function insertBlob(transaction: Transaction, digest: Digest, sizeB
     .execute()
 }
 
+/** Gives a repository a blob; what was noted of its not being needed no longer counts. */
 export async function insertMembership(
   transaction: Transaction,
   repositoryId: RepositoryId,
@@ -81,6 +83,7 @@ export async function insertMembership(
     .values({ repository_id: repositoryId, digest, created_at: Date.now() })
     .onConflict((conflict) => conflict.columns(['repository_id', 'digest']).doNothing())
     .execute()
+  await deleteUnneeded(transaction, { repositoryId, digest })
 }
 
 /** @returns whether the repository had the blob. */

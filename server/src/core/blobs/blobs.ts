@@ -12,7 +12,9 @@ import {
   insertMembership,
 } from './blob-rows.ts'
 import { Contents } from './contents.ts'
+import { deleteUnneeded, findUnneeded } from './garbage-rows.ts'
 import type { BlobStore, StoredContent } from './store.ts'
+import type { Turns } from './turns.ts'
 
 /** How many repositories are looked at for a blob that is mounted without saying from where. */
 const MAX_MOUNT_CANDIDATES = 100
@@ -22,12 +24,22 @@ export interface Blobs {
   has(repositoryId: RepositoryId, digest: Digest): Promise<boolean>
   /** The sizes of those of the digests that the repository has. */
   sizes(connection: Connection, repositoryId: RepositoryId, digests: readonly Digest[]): Promise<Map<Digest, number>>
+  /**
+   * Keeps a blob that nothing needed from being collected soon: whoever is told that it is there may be about to push a
+   * manifest that needs it.
+   */
+  keep(repositoryId: RepositoryId, digest: Digest): Promise<void>
   /** Some repositories that have the blob. */
   repositoriesWith(digest: Digest): Promise<RepositoryId[]>
-  /** Gives a repository a blob that is stored already. */
-  link(transaction: Transaction, repositoryId: RepositoryId, digest: Digest): Promise<void>
+  /** Gives a repository a blob that is stored already. Tells whether it still is. */
+  link(transaction: Transaction, repositoryId: RepositoryId, digest: Digest): Promise<boolean>
   /** Takes a blob from a repository; others keep it. Tells whether the repository had it. */
   unlink(transaction: Transaction, repositoryId: RepositoryId, digest: Digest): Promise<boolean>
+  /**
+   * Runs work that stores content and then makes it known, in one transaction: until it has ended, nobody removes that
+   * content for not being known.
+   */
+  exclusively<Result>(digest: Digest, work: () => Promise<Result>): Promise<Result>
   /** Stores small content durably, without giving it to a repository; `record` then makes it known. */
   store(digest: Digest, bytes: Uint8Array): Promise<void>
   /** Notes that content was stored. */
@@ -41,8 +53,13 @@ export interface Blobs {
   open(digest: Digest, sizeBytes: number): Promise<Buffer | StoredContent | undefined>
 }
 
-export function createBlobs(dependencies: { database: Database; store: BlobStore; log: Logger }): Blobs {
-  const { database, store, log } = dependencies
+export function createBlobs(dependencies: {
+  database: Database
+  store: BlobStore
+  contentTurns: Turns
+  log: Logger
+}): Blobs {
+  const { database, store, contentTurns, log } = dependencies
 
   const contents = new Contents(store, log)
 
@@ -54,8 +71,16 @@ export function createBlobs(dependencies: { database: Database; store: BlobStore
       return contents.isWhole(digest, sizeBytes)
     },
     sizes: findBlobSizes,
+    keep: async (repositoryId, digest) => {
+      if ((await findUnneeded(database.read, repositoryId, [digest])).size === 0) return
+      await database.transaction(async (transaction) => deleteUnneeded(transaction, { repositoryId, digest }))
+    },
     repositoriesWith: async (digest) => findRepositoriesWithBlob(database.read, digest, MAX_MOUNT_CANDIDATES),
-    link: insertMembership,
+    link: async (transaction, repositoryId, digest) => {
+      if ((await findStoredSize(transaction, digest)) === undefined) return false
+      await insertMembership(transaction, repositoryId, digest)
+      return true
+    },
     unlink: deleteMembership,
     store: async (digest, bytes) => {
       const storedBytes = await findStoredSize(database.read, digest)
@@ -69,6 +94,7 @@ export function createBlobs(dependencies: { database: Database; store: BlobStore
         throw error
       }
     },
+    exclusively: async (digest, work) => contentTurns.take(digest, work),
     record: insertBlob,
     load: async (digest, sizeBytes) => contents.load(digest, sizeBytes),
     open: async (digest, sizeBytes) => contents.open(digest, sizeBytes),

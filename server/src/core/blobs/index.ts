@@ -5,8 +5,15 @@
  */
 export { digestOf } from './content-hash.ts'
 export { type Blobs, createBlobs } from './blobs.ts'
-export { blobMigrations } from './migrations.ts'
+export {
+  type BlobReferences,
+  GarbageCollector,
+  type GarbageReport,
+  startGarbageCollection,
+} from './garbage-collection.ts'
+export { blobMigrations, garbageMigrations } from './migrations.ts'
 export { FilesystemStore } from './filesystem-store.ts'
+export { Turns } from './turns.ts'
 export { startUploadPurging } from './upload-purging.ts'
 export { type BlobStore, type StoredContent } from './store.ts'
 export { type UploadProgress, Uploads } from './uploads.ts'

@@ -28,3 +28,20 @@ export const blobMigrations: readonly Migration[] = [
     },
   },
 ]
+
+/** What the garbage collector remembers. */
+export const garbageMigrations: readonly Migration[] = [
+  {
+    name: 'unneeded_blobs',
+    up: async (transaction) => {
+      await transaction.schema
+        .createTable('unneeded_blobs')
+        .addColumn('repository_id', 'integer', (column) => column.notNull())
+        .addColumn('digest', 'text', (column) => column.notNull())
+        .addColumn('since', 'bigint', (column) => column.notNull())
+        .addPrimaryKeyConstraint('unneeded_blobs_key', ['repository_id', 'digest'])
+        .execute()
+      await transaction.schema.createIndex('unneeded_blobs_since').on('unneeded_blobs').column('since').execute()
+    },
+  },
+]

@@ -7,6 +7,13 @@ export interface StoredUpload {
   readonly modifiedAt: number
 }
 
+/** Content that the store holds. */
+export interface ListedContent {
+  readonly digest: Digest
+  /** When it was stored, in milliseconds since 1970. */
+  readonly modifiedAt: number
+}
+
 /** Content that is open for reading. */
 export interface StoredContent {
   readonly sizeBytes: number
@@ -47,6 +54,9 @@ export interface BlobStore {
   size(digest: Digest): Promise<number | undefined>
   /** Opens the content of that digest; undefined if the store has none. Whoever opens it closes it. */
   open(digest: Digest): Promise<StoredContent | undefined>
+  /** Forgets content; nothing happens if there is none. Who is reading it may go on. */
+  remove(digest: Digest): Promise<void>
+  listContents(): AsyncIterable<ListedContent>
   /** Writes and removes a small object, to learn whether the store works. Throws the store's error. */
   check(): Promise<void>
 }

@@ -5,7 +5,7 @@ import { RegistryError } from '@entrepot/oci'
 import { Turns } from './turns.ts'
 
 test('work for one key goes one after the other, in the order it came', async () => {
-  const turns = new Turns(5_000)
+  const turns = new Turns(5_000, 'busy')
   const events: string[] = []
   await Promise.all(
     ['a', 'b', 'c'].map(async (name, index) =>
@@ -20,7 +20,7 @@ test('work for one key goes one after the other, in the order it came', async ()
 })
 
 test('work for other keys does not wait', async () => {
-  const turns = new Turns(5_000)
+  const turns = new Turns(5_000, 'busy')
   const held = Promise.withResolvers<void>()
   const first = turns.take('one', async () => held.promise)
   assert.equal(await turns.take('two', async () => 'done'), 'done')
@@ -29,7 +29,7 @@ test('work for other keys does not wait', async () => {
 })
 
 test('work that failed lets the next one begin', async () => {
-  const turns = new Turns(5_000)
+  const turns = new Turns(5_000, 'busy')
   const failed = turns.take('key', async () => {
     throw new Error('no luck')
   })
@@ -39,7 +39,7 @@ test('work that failed lets the next one begin', async () => {
 })
 
 test('who waits too long is told to try again, and those behind still get their turn', async () => {
-  const turns = new Turns(20)
+  const turns = new Turns(20, 'busy')
   const held = Promise.withResolvers<void>()
   const first = turns.take('key', async () => held.promise)
   await assert.rejects(
@@ -51,4 +51,24 @@ test('who waits too long is told to try again, and those behind still get their 
   held.resolve()
   await first
   assert.equal(await third, 'third')
+})
+
+test('work that takes the turns of many keys keeps others out of each', async () => {
+  const turns = new Turns(5_000, 'busy')
+  const order: string[] = []
+  const all = turns.takeAll(['a', 'b'], async () => {
+    await sleep(20)
+    order.push('all')
+  })
+  assert.ok(turns.isTaken('a') && turns.isTaken('b'))
+  await Promise.all([turns.take('b', async () => void order.push('b')), all])
+  assert.deepEqual(order, ['all', 'b'])
+  await assert.rejects(
+    turns.takeAll(['a'], async () => {
+      throw new Error('failed')
+    }),
+    /failed/,
+  )
+  await turns.take('a', async () => void order.push('a'))
+  assert.deepEqual(order, ['all', 'b', 'a'])
 })

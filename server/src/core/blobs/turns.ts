@@ -3,11 +3,14 @@ import { RegistryError } from '@entrepot/oci'
 /** Lets requests for the same key go one after the other. */
 export class Turns {
   readonly #timeoutMs: number
+  readonly #work: string
   /** The last in each queue; settled when its turn is over. */
   readonly #last = new Map<string, Promise<void>>()
 
-  constructor(timeoutMs: number) {
+  /** @param work what one waits for, for the message to who has waited for too long. */
+  constructor(timeoutMs: number, work: string) {
     this.#timeoutMs = timeoutMs
+    this.#work = work
   }
 
   /**
@@ -30,6 +33,21 @@ export class Turns {
     }
   }
 
+  /**
+   * Runs the work in the turn of each key, which must all be free.
+   * @throws what the work throws
+   */
+  async takeAll<Result>(keys: readonly string[], work: () => Promise<Result>): Promise<Result> {
+    const over = Promise.withResolvers<void>()
+    const held = keys.map(async (key) => this.take(key, async () => over.promise))
+    try {
+      return await work()
+    } finally {
+      over.resolve()
+      await Promise.all(held)
+    }
+  }
+
   /** Whether work for the key is under way or waits. */
   isTaken(key: string): boolean {
     return this.#last.has(key)
@@ -39,7 +57,7 @@ export class Turns {
     const timeout = Promise.withResolvers<void>()
     const timer = setTimeout(() => {
       timeout.reject(
-        new RegistryError('TOOMANYREQUESTS', 'another request is still writing to this upload; try again', {
+        new RegistryError('TOOMANYREQUESTS', `another request is still ${this.#work}; try again`, {
           headers: { 'retry-after': '1' },
         }),
       )

@@ -50,10 +50,15 @@ export class Uploads {
   readonly #hashes = new Map<string, ContentHash>()
   /** What became content while the transaction that was to say so failed: closing such an upload again succeeds. */
   readonly #unrecorded = new Map<string, StoredContent>()
-  readonly #turns = new Turns(TURN_TIMEOUT_MS)
+  readonly #turns = new Turns(TURN_TIMEOUT_MS, 'writing to this upload')
+  readonly #contentTurns: Turns
 
-  /** @param dependencies.maxOpen how many uploads may be open at once. */
-  constructor(dependencies: { database: Database; store: BlobStore; maxOpen: number }) {
+  /**
+   * @param dependencies.contentTurns by digest: from when content is stored until a row says so nobody may remove it.
+   * @param dependencies.maxOpen how many uploads may be open at once.
+   */
+  constructor(dependencies: { database: Database; store: BlobStore; contentTurns: Turns; maxOpen: number }) {
+    this.#contentTurns = dependencies.contentTurns
     this.#database = dependencies.database
     this.#store = dependencies.store
     this.#maxOpen = dependencies.maxOpen
@@ -95,9 +100,13 @@ export class Uploads {
   async finish(repository: string, id: string, end: { last: UploadChunk; digest: Digest }): Promise<void> {
     await this.#turns.take(id, async () => {
       const upload = await this.#requireUpload(repository, id)
-      const content = (await this.#storedBefore(id, end)) ?? (await this.#storeUpload(upload, end))
-      this.#unrecorded.set(id, content)
-      await this.#record(repository, id, content)
+      const before = await this.#storedBefore(id, end)
+      const content = before ?? (await this.#receiveLast(upload, end))
+      await this.#contentTurns.take(content.digest, async () => {
+        if (before === undefined) await this.#store.finishUpload(id, content.digest, content.sizeBytes)
+        this.#unrecorded.set(id, content)
+        await this.#record(repository, id, content)
+      })
       this.#forget(id)
     })
   }
@@ -118,8 +127,10 @@ export class Uploads {
       try {
         await this.#store.appendUpload(id, 0, hashing(bytes, hash, undefined))
         if (hash.digest() !== digest) throw digestMismatch(digest, hash.digest())
-        await this.#store.finishUpload(id, digest, hash.sizeBytes)
-        await this.#record(repository, id, { digest, sizeBytes: hash.sizeBytes })
+        await this.#contentTurns.take(digest, async () => {
+          await this.#store.finishUpload(id, digest, hash.sizeBytes)
+          await this.#record(repository, id, { digest, sizeBytes: hash.sizeBytes })
+        })
       } catch (error) {
         await this.#store.removeUpload(id)
         throw error
@@ -196,7 +207,8 @@ export class Uploads {
     return content
   }
 
-  async #storeUpload(upload: UploadRow, end: { last: UploadChunk; digest: Digest }): Promise<StoredContent> {
+  /** Receives and verifies all that is missing of an upload. */
+  async #receiveLast(upload: UploadRow, end: { last: UploadChunk; digest: Digest }): Promise<StoredContent> {
     const { id } = upload
     await this.#appendTo(id, await this.#hashOf(id, upload.algorithm), end.last, true)
     const hash = await this.#hashOf(id, digestAlgorithm(end.digest))
@@ -204,7 +216,6 @@ export class Uploads {
       await this.#discard(id)
       throw digestMismatch(end.digest, hash.digest())
     }
-    await this.#store.finishUpload(id, end.digest, hash.sizeBytes)
     return { digest: end.digest, sizeBytes: hash.sizeBytes }
   }
 

@@ -4,7 +4,9 @@
  * `routes/`; what they do is in `manifests.ts`, `referrers.ts` and `repository-blobs.ts`, without HTTP.
  */
 import type { FastifyInstance } from 'fastify'
+import type { BlobReferences } from '#core/blobs'
 import type { OciContext, OciRoute } from './context.ts'
+import { findManifestDigests, findNeededChildren } from './manifest-rows.ts'
 import { deleteBlob } from './routes/delete-blob.ts'
 import { deleteManifest } from './routes/delete-manifest.ts'
 import { deleteUpload } from './routes/delete-upload.ts'
@@ -24,7 +26,7 @@ import { startUpload } from './routes/start-upload.ts'
 export type { OciContext } from './context.ts'
 export { ManifestReader } from './manifest-reader.ts'
 export { type ManifestPolicy } from './manifest-checks.ts'
-export { ociMigrations } from './migrations.ts'
+export { manifestDigestMigrations, ociMigrations } from './migrations.ts'
 export { BlobReader } from './repository-blobs.ts'
 export { createLinks, foldRepositoryName, repositoryOf } from './paths.ts'
 
@@ -46,6 +48,13 @@ const ROUTES: readonly OciRoute[] = [
   putUpload,
   deleteUpload,
 ]
+
+/** What manifests need of blobs, for the garbage collector. */
+export const ociReferences: BlobReferences = {
+  findNeeded: async (connection, repositoryId, digests) => findNeededChildren(connection, repositoryId, digests),
+  findOwned: async (connection, digests) =>
+    digests.length === 0 ? new Set() : findManifestDigests(connection, digests),
+}
 
 /**
  * Adds the endpoints to the server.

@@ -187,3 +187,30 @@ export async function findSubject(
     .executeTakeFirst()
   return row?.subject !== null && row?.subject !== undefined && isDigest(row.subject) ? row.subject : undefined
 }
+
+/** Those of the digests that manifests of the repository need. */
+export async function findNeededChildren(
+  connection: Connection,
+  repositoryId: RepositoryId,
+  digests: readonly Digest[],
+): Promise<Set<Digest>> {
+  const rows = await tables(connection)
+    .selectFrom('manifest_children')
+    .select('child')
+    .distinct()
+    .where('repository_id', '=', repositoryId)
+    .where('child', 'in', digests)
+    .execute()
+  return new Set(rows.map((row) => row.child))
+}
+
+/** Those of the digests that are manifests of some repository. */
+export async function findManifestDigests(connection: Connection, digests: readonly Digest[]): Promise<Set<Digest>> {
+  const rows = await tables(connection)
+    .selectFrom('manifests')
+    .select('digest')
+    .distinct()
+    .where('digest', 'in', digests)
+    .execute()
+  return new Set(rows.map((row) => row.digest))
+}

@@ -52,16 +52,18 @@ export async function pushManifest(dependencies: ManifestDependencies, push: Man
   const { absent } = await checkChildren({ connection: database.read, blobs, repositoryId }, manifest, policy)
   await checkCurrentTag(database.read, repositoryId, push)
 
-  await blobs.store(digest, push.bytes)
-  await database.transaction(async (transaction) => {
-    const repositoryId = await ensureRepository(transaction, push.repository)
-    const children = await checkChildren({ connection: transaction, blobs, repositoryId }, manifest, policy)
-    await checkCurrentTag(transaction, repositoryId, push)
-    await blobs.record(transaction, digest, push.bytes.byteLength)
-    const row = toRow(digest, push.bytes.byteLength, manifest, children)
-    await insertManifest(transaction, repositoryId, row, children.digests)
-    await putTags(transaction, repositoryId, tags, digest)
-    await publishRepository(transaction, repositoryId)
+  await blobs.exclusively(digest, async () => {
+    await blobs.store(digest, push.bytes)
+    await database.transaction(async (transaction) => {
+      const repositoryId = await ensureRepository(transaction, push.repository)
+      const children = await checkChildren({ connection: transaction, blobs, repositoryId }, manifest, policy)
+      await checkCurrentTag(transaction, repositoryId, push)
+      await blobs.record(transaction, digest, push.bytes.byteLength)
+      const row = toRow(digest, push.bytes.byteLength, manifest, children)
+      await insertManifest(transaction, repositoryId, row, children.digests)
+      await putTags(transaction, repositoryId, tags, digest)
+      await publishRepository(transaction, repositoryId)
+    })
   })
   return { digest, subject: manifest.subject, warnings: absent === 0 ? [] : [absentChildren(manifest, absent)] }
 }

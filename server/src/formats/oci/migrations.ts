@@ -60,3 +60,13 @@ export const ociMigrations: readonly Migration[] = [
     },
   },
 ]
+
+/** Lets the garbage collector ask whether content is a manifest anywhere. */
+export const manifestDigestMigrations: readonly Migration[] = [
+  {
+    name: 'manifests_digest',
+    up: async (transaction) => {
+      await transaction.schema.createIndex('manifests_digest').on('manifests').column('digest').execute()
+    },
+  },
+]

@@ -36,8 +36,9 @@ export class BlobReader {
   async get(repository: string, digest: Digest): Promise<ServedBlob> {
     const found = await this.#remembered.get(`${repository}@${digest}`, async () => {
       const connection = this.#database.read
-      const sizes = await this.#blobs.sizes(connection, await requireRepository(connection, repository), [digest])
-      const sizeBytes = sizes.get(digest)
+      const repositoryId = await requireRepository(connection, repository)
+      await this.#blobs.keep(repositoryId, digest)
+      const sizeBytes = (await this.#blobs.sizes(connection, repositoryId, [digest])).get(digest)
       return sizeBytes === undefined ? undefined : { sizeBytes }
     })
     const content = found === undefined ? undefined : await this.#blobs.open(digest, found.sizeBytes)
@@ -67,10 +68,9 @@ export async function mountBlob(
     const name = mount.from ?? (await findRepositoryName(database.read, source))
     if (name === undefined || !mount.mayPull(name)) continue
     if (!(await blobs.has(source, mount.digest))) continue
-    await database.transaction(async (transaction) => {
-      await blobs.link(transaction, await ensureRepository(transaction, repository), mount.digest)
-    })
-    return true
+    return database.transaction(async (transaction) =>
+      blobs.link(transaction, await ensureRepository(transaction, repository), mount.digest),
+    )
   }
   return false
 }

@@ -3,6 +3,7 @@
  * It knows no tables; each table belongs to one `*-rows.ts` file elsewhere.
  */
 export type { Connection, Database, Transaction } from './database.ts'
+export { lockFolder } from './folder-lock.ts'
 export { type Migration, migrate, SchemaTooNewError } from './migrations.ts'
 export { prepareQuery } from './prepared.ts'
 export { ReadCache } from './read-cache.ts'

@@ -8,6 +8,15 @@ export interface Metrics {
     handler: string,
     method: string,
   ): (status: number, sizes: { request: number; response: number }) => void
+  /** Notes the end of a run of the garbage collector. */
+  observeGarbageCollection(report: GarbageReport): void
+}
+
+/** What a run of the garbage collector has done. */
+interface GarbageReport {
+  readonly unlinkedBlobs: number
+  readonly removedContents: number
+  readonly removedBytes: number
 }
 
 /** What clients may write there is not bounded, what is counted must be. */
@@ -49,6 +58,7 @@ export function createMetrics(version: string): Metrics {
   const responseSize = size('registry_http_response_size_bytes', 'Size of answers that went out whole.')
   return {
     registry,
+    observeGarbageCollection: garbageObserver(registers),
     observeRequest: (handler, method) => {
       const start = process.hrtime.bigint()
       inFlight.inc({ handler })
@@ -61,5 +71,23 @@ export function createMetrics(version: string): Metrics {
         responseSize.observe({ handler }, sizes.response)
       }
     },
+  }
+}
+
+function garbageObserver(registers: Registry[]): (report: GarbageReport) => void {
+  const counter = (name: string, help: string) => new Counter({ name: `entrepot_garbage_${name}`, help, registers })
+  const unlinked = counter('unlinked_blobs_total', 'Blobs taken from repositories that did not need them.')
+  const removed = counter('removed_contents_total', 'Contents removed because no repository had them.')
+  const removedBytes = counter('removed_bytes_total', 'The bytes of removed contents.')
+  const lastRun = new Gauge({
+    name: 'entrepot_garbage_last_run_timestamp_seconds',
+    help: 'When the last run of the garbage collector ended.',
+    registers,
+  })
+  return (report) => {
+    unlinked.inc(report.unlinkedBlobs)
+    removed.inc(report.removedContents)
+    removedBytes.inc(report.removedBytes)
+    lastRun.setToCurrentTime()
   }
 }

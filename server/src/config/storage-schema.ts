@@ -1,0 +1,63 @@
+import { z } from 'zod'
+import { about, delay, duration, flag, interval, text } from './values.ts'
+
+/** Where things are kept, and what is done to keep them in order. */
+export const storage = z.strictObject({
+  filesystem: z
+    .strictObject({
+      rootdirectory: text
+        .min(1)
+        .default('./data')
+        .meta(about('The folder of blobs, uploads and the database.', '存放 blob、上传内容和数据库的目录。')),
+    })
+    .prefault({}),
+  delete: z
+    .strictObject({
+      enabled: flag
+        .default(false)
+        .meta(
+          about(
+            'Allows deleting tags, manifests and blobs. Without a file it is true.',
+            '允许删除标签、清单和 blob。没有配置文件时为 true。',
+          ),
+        ),
+    })
+    .prefault({}),
+  maintenance: z
+    .strictObject({
+      uploadpurging: z
+        .strictObject({
+          enabled: flag.default(true).meta(about('Removes abandoned uploads.', '清除被放弃的上传。')),
+          age: duration
+            .prefault('168h')
+            .meta(about('How long nothing was added to them.', '多久没有新数据即视为放弃。')),
+          interval: interval.prefault('24h').meta(about('How often they are looked for.', '检查的间隔。')),
+          dryrun: flag
+            .default(false)
+            .meta(about('Only logs what would be removed.', '只记录将要清除的内容，不实际清除。')),
+        })
+        .prefault({}),
+      garbagecollection: z
+        .strictObject({
+          enabled: flag
+            .default(true)
+            .meta(
+              about(
+                'Frees the space of what nothing needs, while pushes and pulls go on.',
+                '在推送和拉取照常进行的同时，释放不再被需要的内容所占的空间。',
+              ),
+            ),
+          age: duration
+            .prefault('24h')
+            .meta(about('How long a blob that no manifest needs stays.', '不被任何清单需要的 blob 保留多久。')),
+          interval: delay.prefault('1h').meta(about('The rest after each run.', '每次运行之后的间隔。')),
+        })
+        .prefault({}),
+      readonly: z
+        .strictObject({
+          enabled: flag.default(false).meta(about('Refuses every change with 405.', '以 405 拒绝一切修改。')),
+        })
+        .prefault({}),
+    })
+    .prefault({}),
+})

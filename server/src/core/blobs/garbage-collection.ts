@@ -1,0 +1,234 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Digest } from '@entrepot/oci'
+import type { RepositoryId } from '#core/repositories'
+import type { Connection, Database } from '#platform/database'
+import type { Logger } from '#platform/log'
+import { deleteMembership } from './blob-rows.ts'
+import {
+  deleteStored,
+  deleteUnneeded,
+  findUnknown,
+  findUnneeded,
+  findWithoutMembership,
+  insertUnneeded,
+  listMemberships,
+  listStored,
+  listUnneeded,
+  type Membership,
+} from './garbage-rows.ts'
+import type { BlobStore } from './store.ts'
+import type { Turns } from './turns.ts'
+
+/** Rows looked at, and things removed, in one step; between steps others get their turn. */
+const LOOK_SIZE = 500
+const REMOVE_SIZE = 200
+const PAUSE_MS = 5
+
+/** What formats need of blobs: the collector knows none of them. */
+export interface BlobReferences {
+  /** Those of the digests that something in the repository needs. */
+  findNeeded(connection: Connection, repositoryId: RepositoryId, digests: readonly Digest[]): Promise<Set<Digest>>
+  /** Those of the digests that are themselves something that a repository has, such as manifests. */
+  findOwned(connection: Connection, digests: readonly Digest[]): Promise<Set<Digest>>
+}
+
+/** What one run has done. */
+export interface GarbageReport {
+  /** Blobs taken from a repository that did not need them. */
+  unlinkedBlobs: number
+  /** Contents that no repository had any more, with their bytes. */
+  removedContents: number
+  removedBytes: number
+  /** Files that a crash left, of which no row told. */
+  removedFiles: number
+}
+
+/**
+ * Removes what nothing needs, while pushes and pulls go on. Each removal is decided in the transaction, or in the turn of
+ * the digest, in which nothing can begin to need it; time only spaces the work. A run that is cut off is taken up by the
+ * next one: everything that it knows is in rows.
+ */
+export class GarbageCollector {
+  readonly #database: Database
+  readonly #store: BlobStore
+  readonly #contentTurns: Turns
+  readonly #references: BlobReferences
+  readonly #ageMs: number
+  #isEnding = false
+
+  /** @param ageMs how long a blob that nothing needs stays. */
+  constructor(
+    dependencies: { database: Database; store: BlobStore; contentTurns: Turns; references: BlobReferences },
+    ageMs: number,
+  ) {
+    this.#database = dependencies.database
+    this.#store = dependencies.store
+    this.#contentTurns = dependencies.contentTurns
+    this.#references = dependencies.references
+    this.#ageMs = ageMs
+  }
+
+  /** Lets a run under way end after its step. */
+  end(): void {
+    this.#isEnding = true
+  }
+
+  /** Looks at everything once. */
+  async run(): Promise<GarbageReport> {
+    const report: GarbageReport = { unlinkedBlobs: 0, removedContents: 0, removedBytes: 0, removedFiles: 0 }
+    const before = Date.now() - this.#ageMs
+    await this.#noteUnneeded()
+    await this.#unlinkUnneeded(before, report)
+    await this.#removeUnownedContents(report)
+    await this.#removeUnknownFiles(before, report)
+    return report
+  }
+
+  /** Notes which blobs of which repositories nothing needs, from now on. */
+  async #noteUnneeded(): Promise<void> {
+    let after: Membership | undefined
+    while (!this.#isEnding) {
+      const page = await listMemberships(this.#database.read, after, LOOK_SIZE)
+      const unneeded = await this.#without(page, async (repositoryId, digests) => {
+        const needed = await this.#references.findNeeded(this.#database.read, repositoryId, digests)
+        return needed.union(await findUnneeded(this.#database.read, repositoryId, digests))
+      })
+      if (unneeded.length > 0) {
+        await this.#database.transaction(async (transaction) => insertUnneeded(transaction, unneeded, Date.now()))
+      }
+      after = page.at(-1)
+      if (page.length < LOOK_SIZE) return
+      await sleep(PAUSE_MS)
+    }
+  }
+
+  /** Takes blobs from repositories that have not needed them for long, and still do not. */
+  async #unlinkUnneeded(before: number, report: GarbageReport): Promise<void> {
+    while (!this.#isEnding) {
+      const page = await listUnneeded(this.#database.read, before, REMOVE_SIZE)
+      if (page.length === 0) return
+      report.unlinkedBlobs += await this.#database.transaction(async (transaction) => {
+        const unneeded = new Set(
+          await this.#without(page, async (repositoryId, digests) =>
+            this.#references.findNeeded(transaction, repositoryId, digests),
+          ),
+        )
+        let unlinked = 0
+        for (const membership of page) {
+          // Whoever asked for the blob meanwhile, and was told that it is there, has taken the note away.
+          const isNoted = await deleteUnneeded(transaction, membership)
+          if (!isNoted || !unneeded.has(membership)) continue
+          if (await deleteMembership(transaction, membership.repositoryId, membership.digest)) unlinked++
+        }
+        return unlinked
+      })
+      await sleep(PAUSE_MS)
+    }
+  }
+
+  /** Removes content that no repository has, neither as a blob nor as anything else. */
+  async #removeUnownedContents(report: GarbageReport): Promise<void> {
+    let after: Digest | undefined
+    while (!this.#isEnding) {
+      const page = await listStored(this.#database.read, after, LOOK_SIZE)
+      const unowned = await this.#withoutOwner(this.#database.read, page)
+      for (let start = 0; start < unowned.length; start += REMOVE_SIZE) {
+        await this.#removeContents(unowned.slice(start, start + REMOVE_SIZE), report)
+        await sleep(PAUSE_MS)
+      }
+      after = page.at(-1)
+      if (page.length < LOOK_SIZE) return
+      await sleep(PAUSE_MS)
+    }
+  }
+
+  async #removeContents(digests: readonly Digest[], report: GarbageReport): Promise<void> {
+    // What is being stored just now is not garbage.
+    const free = digests.filter((digest) => !this.#contentTurns.isTaken(digest))
+    await this.#contentTurns.takeAll(free, async () => {
+      const removed = await this.#database.transaction(async (transaction) => {
+        const unowned = await this.#withoutOwner(transaction, free)
+        report.removedBytes += await deleteStored(transaction, unowned)
+        return unowned
+      })
+      for (const digest of removed) await this.#store.remove(digest)
+      report.removedContents += removed.length
+    })
+  }
+
+  /** Removes files under a digest of which no row tells: a crash came between the two. */
+  async #removeUnknownFiles(before: number, report: GarbageReport): Promise<void> {
+    let page: Digest[] = []
+    const remove = async () => {
+      for (const digest of await findUnknown(this.#database.read, page)) {
+        if (this.#contentTurns.isTaken(digest)) continue
+        await this.#contentTurns.take(digest, async () => {
+          const [stillUnknown] = await findUnknown(this.#database.read, [digest])
+          if (stillUnknown === undefined) return
+          await this.#store.remove(digest)
+          report.removedFiles++
+        })
+      }
+      page = []
+      await sleep(PAUSE_MS)
+    }
+    for await (const content of this.#store.listContents()) {
+      if (this.#isEnding) return
+      if (content.modifiedAt < before) page.push(content.digest)
+      if (page.length === LOOK_SIZE) await remove()
+    }
+    await remove()
+  }
+
+  /** The memberships that the question, asked for each repository, does not give back. */
+  async #without(
+    memberships: readonly Membership[],
+    ask: (repositoryId: RepositoryId, digests: readonly Digest[]) => Promise<Set<Digest>>,
+  ): Promise<Membership[]> {
+    const left: Membership[] = []
+    for (const [repositoryId, ofRepository] of Map.groupBy(memberships, (membership) => membership.repositoryId)) {
+      const found = await ask(
+        repositoryId,
+        ofRepository.map((membership) => membership.digest),
+      )
+      left.push(...ofRepository.filter((membership) => !found.has(membership.digest)))
+    }
+    return left
+  }
+
+  async #withoutOwner(connection: Connection, digests: readonly Digest[]): Promise<Digest[]> {
+    const withoutMembership = await findWithoutMembership(connection, digests)
+    const owned = await this.#references.findOwned(connection, withoutMembership)
+    return withoutMembership.filter((digest) => !owned.has(digest))
+  }
+}
+
+/**
+ * Runs the collector now, and again after each rest.
+ * @param onRun gets what each run has done.
+ * @returns ends it, and waits for the step under way.
+ */
+export function startGarbageCollection(
+  collector: GarbageCollector,
+  options: { intervalMs: number; log: Logger; onRun: (report: GarbageReport) => void },
+): () => Promise<void> {
+  const ending = new AbortController()
+  const work = async () => {
+    while (!ending.signal.aborted) {
+      try {
+        const report = await collector.run()
+        options.onRun(report)
+        if (Object.values(report).some((count) => count > 0)) options.log.info({ ...report }, 'garbage was collected')
+      } catch (error) {
+        options.log.error({ err: error }, 'garbage could not be collected; the next run goes on')
+      }
+      await sleep(options.intervalMs, undefined, { signal: ending.signal, ref: false }).catch(() => {})
+    }
+  }
+  const working = work()
+  return async () => {
+    ending.abort()
+    collector.end()
+    await working
+  }
+}

@@ -1,0 +1,128 @@
+import type { Digest } from '@entrepot/oci'
+import { sql } from 'kysely'
+import type { RepositoryId } from '#core/repositories'
+import type { Connection, Transaction } from '#platform/database'
+
+type GarbageTables = {
+  blobs: { digest: Digest; size_bytes: number }
+  repository_blobs: { repository_id: RepositoryId; digest: Digest }
+  /** Blobs of repositories that nothing was found to need, and since when. */
+  unneeded_blobs: { repository_id: RepositoryId; digest: Digest; since: number }
+}
+
+/** That a repository has a blob. */
+export interface Membership {
+  readonly repositoryId: RepositoryId
+  readonly digest: Digest
+}
+
+const tables = (connection: Connection) => connection.withTables<GarbageTables>()
+
+const SELECTED = ['repository_id as repositoryId', 'digest'] as const
+
+/** Up to `limit` memberships after one, in the order of repository and digest. */
+export async function listMemberships(
+  connection: Connection,
+  after: Membership | undefined,
+  limit: number,
+): Promise<Membership[]> {
+  let select = tables(connection)
+    .selectFrom('repository_blobs')
+    .select(SELECTED)
+    .orderBy('repository_id')
+    .orderBy('digest')
+    .limit(limit)
+  if (after !== undefined) {
+    select = select.where(sql<boolean>`(repository_id, digest) > (${after.repositoryId}, ${after.digest})`)
+  }
+  return select.execute()
+}
+
+/** Those of a repository's digests of which it is noted that nothing needs them. */
+export async function findUnneeded(
+  connection: Connection,
+  repositoryId: RepositoryId,
+  digests: readonly Digest[],
+): Promise<Set<Digest>> {
+  const rows = await tables(connection)
+    .selectFrom('unneeded_blobs')
+    .select('digest')
+    .where('repository_id', '=', repositoryId)
+    .where('digest', 'in', digests)
+    .execute()
+  return new Set(rows.map((row) => row.digest))
+}
+
+/** Notes that nothing needs the blobs, unless that was noted before. */
+export async function insertUnneeded(
+  transaction: Transaction,
+  memberships: readonly Membership[],
+  since: number,
+): Promise<void> {
+  if (memberships.length === 0) return
+  await tables(transaction)
+    .insertInto('unneeded_blobs')
+    .values(memberships.map(({ repositoryId, digest }) => ({ repository_id: repositoryId, digest, since })))
+    .onConflict((conflict) => conflict.columns(['repository_id', 'digest']).doNothing())
+    .execute()
+}
+
+/** Up to `limit` of the blobs that nothing has needed since before a time, in milliseconds since 1970. */
+export async function listUnneeded(connection: Connection, before: number, limit: number): Promise<Membership[]> {
+  return tables(connection)
+    .selectFrom('unneeded_blobs')
+    .select(SELECTED)
+    .where('since', '<', before)
+    .orderBy('since')
+    .limit(limit)
+    .execute()
+}
+
+/** Forgets that nothing needs a blob. @returns whether that was noted. */
+export async function deleteUnneeded(transaction: Transaction, membership: Membership): Promise<boolean> {
+  const result = await tables(transaction)
+    .deleteFrom('unneeded_blobs')
+    .where('repository_id', '=', membership.repositoryId)
+    .where('digest', '=', membership.digest)
+    .executeTakeFirst()
+  return result.numDeletedRows > 0n
+}
+
+/** Up to `limit` digests of all that is stored, after one, in their order. */
+export async function listStored(connection: Connection, after: Digest | undefined, limit: number): Promise<Digest[]> {
+  let select = tables(connection).selectFrom('blobs').select('digest').orderBy('digest').limit(limit)
+  if (after !== undefined) select = select.where('digest', '>', after)
+  return (await select.execute()).map((row) => row.digest)
+}
+
+/** Those of the digests that no repository has as a blob. */
+export async function findWithoutMembership(connection: Connection, digests: readonly Digest[]): Promise<Digest[]> {
+  if (digests.length === 0) return []
+  const rows = await tables(connection)
+    .selectFrom('repository_blobs')
+    .select('digest')
+    .distinct()
+    .where('digest', 'in', digests)
+    .execute()
+  const had = new Set(rows.map((row) => row.digest))
+  return digests.filter((digest) => !had.has(digest))
+}
+
+/** Those of the digests that are not stored, as far as rows say. */
+export async function findUnknown(connection: Connection, digests: readonly Digest[]): Promise<Digest[]> {
+  if (digests.length === 0) return []
+  const rows = await tables(connection).selectFrom('blobs').select('digest').where('digest', 'in', digests).execute()
+  const known = new Set(rows.map((row) => row.digest))
+  return digests.filter((digest) => !known.has(digest))
+}
+
+/** Forgets that content is stored. @returns how many bytes that was. */
+export async function deleteStored(transaction: Transaction, digests: readonly Digest[]): Promise<number> {
+  if (digests.length === 0) return 0
+  const rows = await tables(transaction)
+    .deleteFrom('blobs')
+    .where('digest', 'in', digests)
+    .returning('size_bytes')
+    .execute()
+  return rows.reduce((sum, row) => sum + row.size_bytes, 0)
+}

@@ -1,0 +1,37 @@
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+
+/** A process that is being ended may still be busy for a moment. */
+const TIMEOUT_MS = 3_000
+/** SQLite's result code for a lock that another process holds (sqlite.org/rescode.html). */
+const SQLITE_BUSY = 5
+
+/** Another process works in the folder. */
+export class FolderInUseError extends Error {
+  constructor(folder: string, options: ErrorOptions) {
+    super(
+      `another Entrepot works in the data folder ${folder}: end it, or set "storage.filesystem.rootdirectory" ` +
+        '(REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY) to another folder',
+      options,
+    )
+    this.name = 'FolderInUseError'
+  }
+}
+
+/**
+ * Takes a folder for this process alone: requests for the same upload take turns within one process, and what was read
+ * from the database is remembered until this process writes. The kernel ends the lock with the process, however that ends.
+ * @returns gives the folder up.
+ * @throws FolderInUseError
+ */
+export function lockFolder(folder: string): () => void {
+  const file = new DatabaseSync(join(folder, 'entrepot.lock'), { timeout: TIMEOUT_MS })
+  try {
+    file.exec('BEGIN EXCLUSIVE')
+  } catch (error) {
+    file.close()
+    const isBusy = error instanceof Error && 'errcode' in error && error.errcode === SQLITE_BUSY
+    throw isBusy ? new FolderInUseError(folder, { cause: error }) : error
+  }
+  return () => file.close()
+}
