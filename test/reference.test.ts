@@ -8,9 +8,6 @@ import { generatedPages } from '../docs/reference/pages.ts'
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
 const ROUTE_FOLDERS = ['server/src/formats/oci/routes', 'server/src/platform/http']
 
-/** Written by a complete `npm run bench`, on a machine that is fit for it. */
-const MADE_BY_THE_BENCH = 'bench/RESULTS.md'
-
 const readText = async (path: string) => readFile(join(ROOT, path), 'utf8')
 
 test('the generated reference says what the sources say', async () => {
@@ -74,7 +71,6 @@ test('every link within the documents leads to a file that is there', async () =
     for (const file of files) {
       const text = await readText(join(folder, file))
       for (const [, target = ''] of text.matchAll(/\]\((?!https?:|#)([^)#]+)[^)]*\)/g)) {
-        if (target === MADE_BY_THE_BENCH) continue
         const path = join(ROOT, folder, target)
         const names = await readdir(dirname(path)).catch(() => [])
         assert.ok(target.endsWith('/') || names.some((name) => path.endsWith(name)), `${folder}/${file}: ${target}`)

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { randomInt } from 'node:crypto'
 import { stat, writeFile, mkdir, utimes } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { test } from 'node:test'
@@ -53,9 +54,18 @@ test('what a deleted image alone needed leaves the disk, what others need stays'
     digest: digestOf(kept),
     mediaType: mediaTypes.image,
   })
-  const metrics = (await client.get('/metrics')).body.toString()
-  assert.match(metrics, /^entrepot_garbage_removed_contents_total [2-9]/m)
-  assert.match(metrics, /^entrepot_garbage_removed_bytes_total [3-9]\d{5}/m)
+  await until(
+    async () => {
+      const metrics = (await client.get('/metrics')).body.toString()
+      const counts = [
+        /removed_contents_total 2$/m,
+        new RegExp(`removed_bytes_total ${own.length + doomed.length}$`, 'm'),
+      ]
+      return counts.every((count) => count.test(metrics))
+    },
+    SETTLE_MS,
+    () => 'the metrics do not tell of it',
+  )
 })
 
 test('content stays while any repository has it, and an index keeps its images', async (t) => {
@@ -108,6 +118,8 @@ test('pushes that race with the collector are either refused or there for good',
   const push = async (name: string) => {
     await client.pushBlob(name, config)
     await client.pushBlob(name, layer)
+    // Sometimes long enough for the collector to come in between.
+    await sleep(randomInt(200))
     const answer = await client.putManifest(name, 'v1', image, mediaTypes.image)
     if (answer.status !== 201) {
       assert.deepEqual([answer.status, /BLOB_UNKNOWN/.test(answer.body.toString())], [400, true], describe(answer))
@@ -126,11 +138,11 @@ test('pushes that race with the collector are either refused or there for good',
   const names = Array.from({ length: 6 }, uniqueName)
   await Promise.all(
     names.map(async (name) => {
-      for (let round = 0; round < 40; round++) await push(name)
+      for (let round = 0; round < 20; round++) await push(name)
     }),
   )
   t.diagnostic(`${acknowledged} pushes were acknowledged, ${refused} refused`)
-  assert.ok(acknowledged > 50, `only ${acknowledged} of 240 pushes were acknowledged`)
+  assert.ok(acknowledged > 10 && refused > 10, `${acknowledged} acknowledged, ${refused} refused`)
 })
 
 test('a collector that is killed at any moment leaves everything that is needed, and is taken up again', async (t) => {
