@@ -145,6 +145,41 @@ test('pushes that race with the collector are either refused or there for good',
   assert.ok(acknowledged > 10 && refused > 10, `${acknowledged} acknowledged, ${refused} refused`)
 })
 
+test('what is pushed again while it is being removed is there', { timeout: 120_000 }, async (t) => {
+  // Blobs that nothing needs stay for long, so that only those that were deleted are removed.
+  const garbagecollection = { age: '1h', interval: '1ms' }
+  const registry = await startRegistry(t, { config: { storage: { maintenance: { garbagecollection } } } })
+  const client = new RegistryClient(registry.url)
+  const name = uniqueName()
+  const blobs = Array.from({ length: 160 }, () => randomBlob(1_000))
+  const push = async (bytes: Buffer) => {
+    const query = `?digest=${encodeURIComponent(digestOf(bytes))}`
+    const answer = await client.post(`/v2/${name}/blobs/uploads/${query}`, { body: bytes })
+    assert.equal(answer.status, 201, describe(answer))
+  }
+  for (let round = 0; round < 4; round++) {
+    await Promise.all(
+      blobs.map(async (bytes) => {
+        await push(bytes)
+        await client.delete(`/v2/${name}/blobs/${digestOf(bytes)}`)
+        await sleep(randomInt(1_000))
+        await push(bytes)
+      }),
+    )
+    await sleep(100)
+    for (const bytes of blobs) {
+      assert.ok(
+        await exists(pathOf(registry.dataDirectory, digestOf(bytes))),
+        `round ${round}: a pushed blob has no file`,
+      )
+    }
+  }
+  const metrics = (await client.get('/metrics')).body.toString()
+  const removed = Number(/removed_contents_total (\d+)/.exec(metrics)?.[1])
+  t.diagnostic(`${removed} of ${4 * blobs.length} contents were removed before they came again`)
+  assert.ok(removed > blobs.length)
+})
+
 test('a collector that is killed at any moment leaves everything that is needed, and is taken up again', async (t) => {
   const registry = await startRegistry(t, { config: { storage: { maintenance: PATIENT } } })
   const client = new RegistryClient(registry.url)
