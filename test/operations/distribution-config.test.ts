@@ -92,6 +92,7 @@ test('the files that CNCF distribution documents work as they are', { concurrenc
       prefix: '/my/nested/registry/',
       relativeurls: false,
       headers: { 'X-Content-Type-Options': ['nosniff'] },
+      sendfile: true,
       draintimeout: '1m',
       tls: {
         certificate: '/path/to/x509/public',
@@ -109,6 +110,7 @@ test('the files that CNCF distribution documents work as they are', { concurrenc
       delete: { enabled: false },
       maintenance: {
         uploadpurging: { enabled: true, age: '168h', interval: '24h', dryrun: false },
+        garbagecollection: { enabled: true, age: '24h', interval: '1h' },
         readonly: { enabled: false },
       },
     })

@@ -7,7 +7,7 @@ const TIMEOUT_MS = 3_000
 const SQLITE_BUSY = 5
 
 /** Another process works in the folder. */
-export class FolderInUseError extends Error {
+class FolderInUseError extends Error {
   constructor(folder: string, options: ErrorOptions) {
     super(
       `another Entrepot works in the data folder ${folder}: end it, or set "storage.filesystem.rootdirectory" ` +
@@ -27,6 +27,8 @@ export class FolderInUseError extends Error {
 export function lockFolder(folder: string): () => void {
   const file = new DatabaseSync(join(folder, 'entrepot.lock'), { timeout: TIMEOUT_MS })
   try {
+    // Nothing is ever written, so that no journal is needed beside it.
+    file.exec('PRAGMA journal_mode = MEMORY')
     file.exec('BEGIN EXCLUSIVE')
   } catch (error) {
     file.close()
