@@ -7,7 +7,6 @@ import {
   createBlobs,
   FilesystemStore,
   GarbageCollector,
-  garbageMigrations,
   startGarbageCollection,
   startUploadPurging,
   Turns,
@@ -18,7 +17,6 @@ import {
   BlobReader,
   createLinks,
   foldRepositoryName,
-  manifestDigestMigrations,
   ManifestReader,
   ociMigrations,
   ociReferences,
@@ -40,14 +38,8 @@ import type { Logger } from '#platform/log'
 import type { Config } from './config/index.ts'
 import { debugServerOptions, healthChecks, httpServerOptions, manifestPolicy } from './settings.ts'
 
-/** The order is the history: new steps go to the end. */
-const MIGRATIONS = [
-  ...repositoryMigrations,
-  ...blobMigrations,
-  ...ociMigrations,
-  ...garbageMigrations,
-  ...manifestDigestMigrations,
-]
+/** Each room's own steps; a room that refers to another's tables comes after it. */
+const MIGRATIONS = [...repositoryMigrations, ...blobMigrations, ...ociMigrations]
 
 /** How long a push waits for another one of the same content. */
 const CONTENT_TURN_TIMEOUT_MS = 60_000

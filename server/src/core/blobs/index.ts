@@ -6,7 +6,7 @@
 export { digestOf } from './content-hash.ts'
 export { type Blobs, createBlobs } from './blobs.ts'
 export { type BlobReferences, GarbageCollector, startGarbageCollection } from './garbage-collection.ts'
-export { blobMigrations, garbageMigrations } from './migrations.ts'
+export { blobMigrations } from './migrations.ts'
 export { FilesystemStore } from './filesystem-store.ts'
 export { Turns } from './turns.ts'
 export { startUploadPurging } from './upload-purging.ts'

@@ -27,10 +27,6 @@ export const blobMigrations: readonly Migration[] = [
         .execute()
     },
   },
-]
-
-/** What the garbage collector remembers. */
-export const garbageMigrations: readonly Migration[] = [
   {
     name: 'unneeded_blobs',
     up: async (transaction) => {

@@ -26,7 +26,7 @@ import { startUpload } from './routes/start-upload.ts'
 export type { OciContext } from './context.ts'
 export { ManifestReader } from './manifest-reader.ts'
 export { type ManifestPolicy } from './manifest-checks.ts'
-export { manifestDigestMigrations, ociMigrations } from './migrations.ts'
+export { ociMigrations } from './migrations.ts'
 export { BlobReader } from './repository-blobs.ts'
 export { createLinks, foldRepositoryName, repositoryOf } from './paths.ts'
 

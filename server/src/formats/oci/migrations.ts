@@ -59,10 +59,7 @@ export const ociMigrations: readonly Migration[] = [
       await transaction.schema.createIndex('tags_digest').on('tags').columns(['repository_id', 'digest']).execute()
     },
   },
-]
-
-/** Lets the garbage collector ask whether content is a manifest anywhere. */
-export const manifestDigestMigrations: readonly Migration[] = [
+  // The garbage collector asks whether content is a manifest anywhere.
   {
     name: 'manifests_digest',
     up: async (transaction) => {

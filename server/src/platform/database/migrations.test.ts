@@ -43,6 +43,14 @@ test('a step that fails leaves nothing of itself and is taken again', async (t) 
   await migrate(database, [step('a'), step('b')])
 })
 
+test('a step that one room adds comes before the older steps of another without harm', async (t) => {
+  const database = openSqlite(await databaseFile(t))
+  t.after(async () => database.close())
+  await migrate(database, [step('a1'), step('b1')])
+  await migrate(database, [step('a1'), step('a2'), step('b1')])
+  await migrate(database, [step('a1'), step('a2'), step('b1')])
+})
+
 test('an older program refuses a database that a newer one has upgraded', async (t) => {
   const database = openSqlite(await databaseFile(t))
   t.after(async () => database.close())

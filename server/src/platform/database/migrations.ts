@@ -1,6 +1,6 @@
 import type { Connection, Database, Transaction } from './database.ts'
 
-/** One step of the schema; steps are only ever added at the end of the list. */
+/** One step of the schema. A room only ever adds steps at the end of its list, and a name is never used again. */
 export interface Migration {
   readonly name: string
   readonly up: (transaction: Transaction) => Promise<void>
@@ -33,12 +33,12 @@ export async function migrate(database: Database, migrations: readonly Migration
       .addColumn('applied_at', 'bigint', (column) => column.notNull())
       .execute(),
   )
-  const applied = await appliedNames(database.read)
-  for (const [position, name] of applied.entries()) {
-    if (migrations[position]?.name !== name) throw new SchemaTooNewError(name)
-  }
-  for (const [position, migration] of migrations.entries()) {
-    if (position < applied.length) continue
+  const applied = new Set(await appliedNames(database.read))
+  const known = new Set(migrations.map((migration) => migration.name))
+  for (const name of applied) if (!known.has(name)) throw new SchemaTooNewError(name)
+  let position = applied.size
+  for (const migration of migrations) {
+    if (applied.has(migration.name)) continue
     await database.transaction(async (transaction) => {
       await migration.up(transaction)
       await transaction
@@ -47,6 +47,7 @@ export async function migrate(database: Database, migrations: readonly Migration
         .values({ name: migration.name, position, applied_at: Date.now() })
         .execute()
     })
+    position++
   }
 }
 
