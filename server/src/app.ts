@@ -23,7 +23,7 @@ import {
   registerOci,
   repositoryOf,
 } from '#formats/oci'
-import { type Database, lockFolder, migrate, openSqlite } from '#platform/database'
+import { type Database, isNewDatabase, lockFolder, migrate, openSqlite } from '#platform/database'
 import { createHealth, type Health } from '#platform/health'
 import {
   ContentSender,
@@ -54,15 +54,18 @@ export interface Registry {
 
 /**
  * Builds the whole server out of its modules: the only place that constructs, and that knows them all.
- * @throws what the database, the store or the TLS files throw when they cannot be used.
+ * @throws what the database, the store or the TLS files throw when they cannot be used, and when blobs are there
+ * without their database.
  */
 export async function createRegistry(config: Config, version: string, log: Logger): Promise<Registry> {
   const root = resolve(config.storage.filesystem.rootdirectory)
   await mkdir(root, { recursive: true, mode: 0o700 })
   const unlockFolder = lockFolder(root)
-  const database = openSqlite(join(root, 'entrepot.db'))
-  await migrate(database, MIGRATIONS)
   const store = await FilesystemStore.open(root)
+  const databaseFile = join(root, 'entrepot.db')
+  if (isNewDatabase(databaseFile) && !(await store.isEmpty())) throw databaseMissing(root)
+  const database = openSqlite(databaseFile)
+  await migrate(database, MIGRATIONS)
   const metrics = createMetrics(version)
   const health = createHealth(
     healthChecks(config, store),
@@ -97,6 +100,14 @@ export async function createRegistry(config: Config, version: string, log: Logge
       unlockFolder()
     },
   }
+}
+
+/** Beginning anew beside old blobs would hide from the operator that the database was lost. */
+function databaseMissing(root: string): Error {
+  return new Error(
+    `the folder ${join(root, 'blobs')} has blobs, but their database ${join(root, 'entrepot.db')} is missing or empty: ` +
+      'put the backup of entrepot.db in place, or move the blobs away to begin anew',
+  )
 }
 
 interface Storage {
@@ -172,7 +183,7 @@ async function createMainServer(config: Config, foundation: Foundation & Storage
     database,
     blobs,
     uploads,
-    manifests: new ManifestReader({ database, blobs }),
+    manifestReader: new ManifestReader({ database, blobs }),
     blobReader: new BlobReader({ database, blobs }),
     sender: new ContentSender({
       kernel: config.http.sendfile ? await findKernelSend() : undefined,

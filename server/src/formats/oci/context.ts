@@ -23,7 +23,7 @@ interface OciLimits extends BodyLimits {
 export interface OciContext extends ManifestDependencies {
   readonly access: Access
   readonly uploads: Uploads
-  readonly manifests: ManifestReader
+  readonly manifestReader: ManifestReader
   readonly blobReader: BlobReader
   readonly sender: ContentSender
   readonly links: Links

@@ -1,7 +1,8 @@
 /**
  * The OCI distribution API and Docker's registry API version 2, under `/v2/`.
  * It may use the core and the platform; it never uses another format or a feature. Each endpoint is one file in
- * `routes/`; what they do is in `manifests.ts`, `referrers.ts` and `repository-blobs.ts`, without HTTP.
+ * `routes/`; what they do is in `manifests.ts`, `manifest-reader.ts`, `referrers.ts` and `repository-blobs.ts`, without
+ * HTTP.
  */
 import type { FastifyInstance } from 'fastify'
 import type { BlobReferences } from '#core/blobs'

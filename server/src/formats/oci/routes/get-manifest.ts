@@ -10,7 +10,7 @@ export const getManifest: OciRoute = (context) => ({
   handler: async (request, reply) => {
     const reference = parseReference(pathParameter(request, 'reference'))
     const repository = requestedRepository(request)
-    const manifest = await context.manifests.get(repository, reference, parseAccept(request.headers.accept))
+    const manifest = await context.manifestReader.get(repository, reference, parseAccept(request.headers.accept))
     const etag = `"${manifest.digest}"`
     void reply.headers({ 'docker-content-digest': manifest.digest, etag })
     if ('tag' in reference) void reply.header('vary', 'Accept')
