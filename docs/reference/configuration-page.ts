@@ -2,6 +2,13 @@ import { KNOWN_KEYS } from '../../server/src/config/known-keys.ts'
 import { type DescribedKey, type DescribedValue, describeKeys } from '../../server/src/config/described-keys.ts'
 import { code, type Language, page, table } from './markdown.ts'
 
+const SOURCES = [
+  'server/src/config/schema.ts',
+  'server/src/config/storage-schema.ts',
+  'server/src/config/known-keys.ts',
+  'docs/reference/configuration-page.ts',
+]
+
 const TEXTS = {
   en: {
     title: 'Configuration',
@@ -25,7 +32,7 @@ const TEXTS = {
   zh: {
     title: '配置参考',
     intro: [
-      '配置文件就是 CNCF distribution 的 `config.yml`，外加 Entrepot 自己的配置项。`entrepot config check 文件` 检查文件有什么问题，`entrepot config print 文件` 打印实际生效的配置。不指定文件时，Entrepot 监听 127.0.0.1:5000，数据放在 `./data`，并允许删除。',
+      '配置文件就是 CNCF distribution 的 `config.yml`，外加 Entrepot 自己的配置项。`entrepot config check 文件` 检查文件有什么问题，`entrepot config print 文件` 打印实际生效的配置。不指定配置文件时，Entrepot 监听 127.0.0.1:5000，数据放在 `./data`，并允许删除。',
       '每个配置项都可以用环境变量设置：`REGISTRY_` 加上大写的路径，以下划线连接。例如 `http.addr` 对应 `REGISTRY_HTTP_ADDR`；值按 YAML 解析，因此 `REGISTRY_AUTH_ANONYMOUS="[pull]"` 是一个列表。命令行没有给出文件时，使用 `REGISTRY_CONFIGURATION_PATH` 指定的文件。',
       '出现不存在的配置项时拒绝启动，并指出所在行和最接近的有效配置项。时长采用 Go 的写法：`30s`、`5m`、`1h30m`。',
     ],
@@ -34,7 +41,7 @@ const TEXTS = {
     none: '—',
     each: (list: string) => `${list} 的每一项：`,
     knownTitle: '未采用的 CNCF distribution 配置项',
-    known: '如果忽略会改变访问保护或数据存放方式的，拒绝启动；在这里用不到的，只给出警告。',
+    known: '忽略后会改变访问保护或数据存放方式的，拒绝启动；在这里用不到的，只给出警告。',
     knownColumns: ['配置项', '处理方式', '原因'],
     refused: '拒绝启动',
     ignored: '警告',
@@ -44,8 +51,8 @@ const TEXTS = {
 
 /** In Chinese, what `KNOWN_KEYS` says in English, by the first key of each reason. */
 const REASONS_ZH: Record<string, string> = {
-  'auth.htpasswd': '本版本还没有账号：请监听回环地址，或在 `auth.anonymous` 中说明任何人可以做什么。',
-  'auth.none': '由 `auth.anonymous` 说明任何人可以做什么。',
+  'auth.htpasswd': '本版本还没有账号：请监听回环地址，或在 `auth.anonymous` 中列出任何人都可以执行的操作。',
+  'auth.none': '任何人都可以执行的操作由 `auth.anonymous` 列出。',
   'storage.s3': '本版本只支持 `storage.filesystem`。',
   proxy: '本版本不支持，请删除。',
   'http.tls.letsencrypt': '本版本不支持，请设置 `http.tls.certificate` 和 `http.tls.key`。',
@@ -55,15 +62,15 @@ const REASONS_ZH: Record<string, string> = {
   'storage.tag': '标签在数据库中，查找不需要限制并发。',
   'storage.filesystem.maxthreads': '线程由运行时自行分配。',
   'http.secret': '上传状态保存在数据库中，不需要签名。',
-  redis: '进程之外没有缓存。',
+  redis: '不使用进程之外的缓存。',
   'log.hooks': '请用运行服务的工具转发日志。',
   'log.reportcaller': '每一行日志都带有模块名。',
   loglevel: '请改用 `log.level`。',
-  reporting: '没有内置外部上报。',
-  compatibility: '始终拒绝 schema 1。',
+  reporting: '没有内置对外上报功能。',
+  compatibility: '一律拒绝 schema 1。',
 }
 
-/** The page of every key, made of `server/src/config/schema.ts`. */
+/** The page of every key, in the order of the schema. */
 export function configurationPage(language: Language): string {
   const texts = TEXTS[language]
   const keys = describeKeys()
@@ -77,7 +84,7 @@ export function configurationPage(language: Language): string {
   const known = knownRows(language)
   return page({
     name: 'configuration',
-    source: 'server/src/config/schema.ts',
+    sources: SOURCES,
     language,
     title: texts.title,
     body: [...texts.intro, ...sections, `## ${texts.knownTitle}`, texts.known, table(texts.knownColumns, known)],

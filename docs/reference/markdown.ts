@@ -4,8 +4,8 @@ export type Language = 'en' | 'zh'
 export interface Page {
   /** The file's name, without language and ending. */
   readonly name: string
-  /** The file that the page is made of. */
-  readonly source: string
+  /** The files that the page is made of. */
+  readonly sources: readonly string[]
   readonly language: Language
   readonly title: string
   /** Paragraphs, tables and headings, in order. */
@@ -18,12 +18,13 @@ export function fileName(name: string, language: Language): string {
 }
 
 /** A whole page, with a link to the other language and a word on where it comes from. */
-export function page({ name, source, language, title, body }: Page): string {
+export function page({ name, sources, language, title, body }: Page): string {
   const [label, other] = language === 'en' ? ['简体中文', 'zh' as const] : ['English', 'en' as const]
+  const links = sources.map((source) => `[${source}](../../${source})`)
   const origin =
     language === 'en'
-      ? `Made of [${source}](../../${source}) by \`npm run docs\`; edit that, not this.`
-      : `本页由 \`npm run docs\` 根据 [${source}](../../${source}) 生成，请修改源文件。`
+      ? `Made by \`npm run docs\` of ${links.join(', ')}: edit those, not this page.`
+      : `本页由 \`npm run docs\` 根据 ${links.join('、')} 生成，请修改源文件，不要直接修改本页。`
   return [`# ${title}`, `[${label}](${fileName(name, other)})`, ...body, origin, ''].join('\n\n').trimEnd() + '\n'
 }
 

@@ -1,31 +1,33 @@
 /**
- * Every error a registry answers with: its HTTP status and what it means.
+ * Every error a registry answers with, and its usual HTTP status. What each means, and what to do, stands in
+ * `docs/reference/errors-page.ts`, for the reference.
  * Codes are those of the distribution specification ("Error Codes") and, where it names none, of CNCF distribution,
  * because clients match on them.
  */
-export const ERROR_CODES = {
-  BLOB_UNKNOWN: { status: 404, meaning: 'blob unknown to registry' },
-  BLOB_UPLOAD_INVALID: { status: 400, meaning: 'blob upload invalid' },
-  BLOB_UPLOAD_UNKNOWN: { status: 404, meaning: 'blob upload unknown to registry' },
-  DENIED: { status: 403, meaning: 'requested access to the resource is denied' },
-  DIGEST_INVALID: { status: 400, meaning: 'provided digest did not match uploaded content' },
-  MANIFEST_BLOB_UNKNOWN: { status: 400, meaning: 'manifest references a manifest or blob unknown to registry' },
-  MANIFEST_INVALID: { status: 400, meaning: 'manifest invalid' },
-  MANIFEST_UNKNOWN: { status: 404, meaning: 'manifest unknown to registry' },
-  NAME_INVALID: { status: 400, meaning: 'invalid repository name' },
-  NAME_UNKNOWN: { status: 404, meaning: 'repository name not known to registry' },
-  PAGINATION_NUMBER_INVALID: { status: 400, meaning: 'invalid number of results requested' },
-  RANGE_INVALID: { status: 416, meaning: 'invalid content range' },
-  SIZE_INVALID: { status: 400, meaning: 'provided length did not match content length' },
-  TAG_INVALID: { status: 400, meaning: 'manifest tag did not match URI' },
-  TOOMANYREQUESTS: { status: 429, meaning: 'too many requests' },
-  UNAUTHORIZED: { status: 401, meaning: 'authentication required' },
-  UNAVAILABLE: { status: 503, meaning: 'service unavailable' },
-  UNKNOWN: { status: 500, meaning: 'unknown error' },
-  UNSUPPORTED: { status: 405, meaning: 'the operation is unsupported' },
-} as const satisfies Record<string, { status: number; meaning: string }>
+export const ERROR_STATUSES = {
+  BLOB_UNKNOWN: 404,
+  BLOB_UPLOAD_INVALID: 400,
+  BLOB_UPLOAD_UNKNOWN: 404,
+  DENIED: 403,
+  DIGEST_INVALID: 400,
+  MANIFEST_BLOB_UNKNOWN: 400,
+  MANIFEST_INVALID: 400,
+  MANIFEST_UNKNOWN: 404,
+  NAME_INVALID: 400,
+  NAME_UNKNOWN: 404,
+  PAGINATION_NUMBER_INVALID: 400,
+  RANGE_INVALID: 416,
+  SIZE_INVALID: 400,
+  TAG_INVALID: 400,
+  TOOMANYREQUESTS: 429,
+  UNAUTHORIZED: 401,
+  // A full disk, which is its only cause here.
+  UNAVAILABLE: 507,
+  UNKNOWN: 500,
+  UNSUPPORTED: 405,
+} as const satisfies Record<string, number>
 
-export type ErrorCode = keyof typeof ERROR_CODES
+export type ErrorCode = keyof typeof ERROR_STATUSES
 
 export interface RegistryErrorOptions {
   /** Facts for a program that reads the answer; any JSON. */
@@ -49,7 +51,7 @@ export class RegistryError extends Error {
     super(message, options.cause === undefined ? undefined : { cause: options.cause })
     this.name = 'RegistryError'
     this.code = code
-    this.status = options.status ?? ERROR_CODES[code].status
+    this.status = options.status ?? ERROR_STATUSES[code]
     this.detail = options.detail
     this.headers = options.headers ?? {}
   }

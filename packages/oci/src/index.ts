@@ -14,7 +14,7 @@ export {
   parseDigest,
   referrersTag,
 } from './digest.ts'
-export { ERROR_CODES, type ErrorCode, RegistryError } from './errors.ts'
+export { ERROR_STATUSES, type ErrorCode, RegistryError } from './errors.ts'
 export { type ImageIndex, type ImageManifest, type Manifest, parseManifest } from './manifest.ts'
 export { isForeignLayerType, isIndexType, OCI_IMAGE_INDEX } from './media-types.ts'
 export { isTag, parseReference, parseRepositoryName, parseTag, type Reference } from './reference.ts'
