@@ -81,7 +81,7 @@ const http = z.strictObject({
     .meta(
       about(
         'The URL that clients know; answers then carry absolute URLs.',
-        '客户端使用的外部 URL；设置后应答中使用绝对 URL。',
+        '客户端使用的外部 URL；设置后，响应中使用绝对 URL。',
       ),
     ),
   prefix: text
@@ -93,10 +93,10 @@ const http = z.strictObject({
     .meta(
       about(
         'Answers carry relative URLs even if `http.host` is set.',
-        '即使设置了 `http.host`，应答中也使用相对 URL。',
+        '即使设置了 `http.host`，响应中也使用相对 URL。',
       ),
     ),
-  headers: headers.meta(about('Headers added to every answer.', '附加到每个应答的头部。')),
+  headers: headers.meta(about('Headers added to every answer.', '附加到每个响应的响应头。')),
   sendfile: flag
     .default(true)
     .meta(
@@ -134,7 +134,7 @@ const http = z.strictObject({
 
 const repeated = {
   interval: interval.prefault('10s').meta(about('How often.', '检查间隔。')),
-  timeout: interval.prefault('5s').meta(about('How long an answer may take.', '等待应答的最长时间。')),
+  timeout: interval.prefault('5s').meta(about('How long an answer may take.', '等待响应的最长时间。')),
   threshold: count.default(3).meta(about('Failures in a row until it counts.', '连续失败多少次算作故障。')),
 }
 
@@ -162,16 +162,16 @@ const health = z.strictObject({
   http: z
     .array(
       z.strictObject({
-        uri: httpUrl.meta(about('Asked with HEAD.', '以 HEAD 请求的地址。')),
+        uri: httpUrl.meta(about('Asked with HEAD.', '用 HEAD 方法请求的地址。')),
         statuscode: statusCode.default(200).meta(about('What it must answer.', '应返回的状态码。')),
-        headers: headers.meta(about('Headers sent along.', '随请求发送的头部。')),
+        headers: headers.meta(about('Headers sent along.', '随请求发送的请求头。')),
         ...repeated,
       }),
     )
     .default([]),
   tcp: z
     .array(
-      z.strictObject({ addr: address.meta(about('Must take a connection.', '必须可以连接的地址。')), ...repeated }),
+      z.strictObject({ addr: address.meta(about('Must take a connection.', '必须能够连通的地址。')), ...repeated }),
     )
     .default([]),
 })
@@ -190,10 +190,10 @@ const validation = z.strictObject({
           allow: urlPatterns.meta(
             about(
               'URLs that layers kept elsewhere may name. No rule allows all.',
-              '外部层可以使用的 URL。没有规则时全部允许。',
+              '存放在别处的层可以使用的 URL。没有规则时全部允许。',
             ),
           ),
-          deny: urlPatterns.meta(about('URLs that they may not name.', '外部层不可使用的 URL。')),
+          deny: urlPatterns.meta(about('URLs that they may not name.', '存放在别处的层不可使用的 URL。')),
         })
         .prefault({}),
       indexes: z
@@ -203,14 +203,14 @@ const validation = z.strictObject({
             .meta(
               about(
                 'Which images of an index must be there when it is pushed.',
-                '推送镜像索引时哪些平台的镜像必须已经存在。',
+                '推送索引时，其中哪些平台的镜像必须已经存在。',
               ),
             ),
           platformlist: z
             .array(
               z.strictObject({
-                os: text.meta(about('As in Go.', '同 Go 的写法。')),
-                architecture: text.meta(about('As in Go.', '同 Go 的写法。')),
+                os: text.meta(about('As in Go.', '采用 Go 的写法。')),
+                architecture: text.meta(about('As in Go.', '采用 Go 的写法。')),
               }),
             )
             .default([]),
@@ -225,7 +225,14 @@ const limits = z.strictObject({
   tagsperpush: count
     .default(100)
     .meta(about('Tags in one push by digest (`?tag=`).', '一次按摘要推送可带的标签数（`?tag=`）。')),
-  pagesize: count.default(1_000).meta(about('Tags or referrers on one page.', '每页的标签或引用者数量。')),
+  pagesize: count
+    .default(1_000)
+    .meta(
+      about(
+        'The most tags or referrers on one page. A list of tags that is asked for without `n` comes whole, in one answer.',
+        '每页最多返回的标签或引用者数量。请求标签列表时不带 `n`，则一次返回全部标签，不受此限制。',
+      ),
+    ),
   chunksize: count
     .optional()
     .meta(
@@ -237,10 +244,10 @@ const limits = z.strictObject({
   uploads: count.default(10_000).meta(about('Uploads open at once.', '同时打开的上传数。')),
   headertimeout: interval
     .prefault('10s')
-    .meta(about('How long the headers of a request may take.', '接收请求头部的最长时间。')),
+    .meta(about('How long the headers of a request may take.', '接收请求头的最长时间。')),
   bodyidletimeout: interval
     .prefault('60s')
-    .meta(about('How long a client may send nothing within a body.', '请求体中允许的最长静默时间。')),
+    .meta(about('How long a client may send nothing within a body.', '接收请求体期间，客户端最多可以多久不发送数据。')),
   keepalivetimeout: interval
     .prefault('75s')
     .meta(about('How long an idle connection stays open.', '空闲连接保持的时间。')),
@@ -260,7 +267,7 @@ export const configSchema = z.strictObject({
         .meta(
           about(
             'What anyone may do without credentials. Required where the address is not loopback; on loopback all by default.',
-            '无凭据者可以执行的操作。非回环地址必须设置；回环地址默认全部允许。',
+            '未提供凭据的请求可以执行的操作。监听非回环地址时必须设置；监听回环地址时默认全部允许。',
           ),
         ),
     })

@@ -31,7 +31,7 @@ export const storage = z.strictObject({
           age: duration
             .prefault('168h')
             .meta(about('How long nothing was added to them.', '多久没有新数据即视为放弃。')),
-          interval: interval.prefault('24h').meta(about('How often they are looked for.', '检查的间隔。')),
+          interval: interval.prefault('24h').meta(about('How often they are looked for.', '检查间隔。')),
           dryrun: flag
             .default(false)
             .meta(about('Only logs what would be removed.', '只记录将要清除的内容，不实际清除。')),
@@ -55,7 +55,7 @@ export const storage = z.strictObject({
         .prefault({}),
       readonly: z
         .strictObject({
-          enabled: flag.default(false).meta(about('Refuses every change with 405.', '以 405 拒绝一切修改。')),
+          enabled: flag.default(false).meta(about('Refuses every change with 405.', '拒绝一切修改，返回 405。')),
         })
         .prefault({}),
     })
