@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { chmod, mkdir, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, readdir, rename, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { test, type TestContext } from 'node:test'
+import { uniqueName } from '../content.ts'
 import { freePort, startRegistry } from '../harness.ts'
+import { RegistryClient } from '../registry-client.ts'
 import { createCertificate } from './certificates.ts'
 import { type CommandOptions, entrepot, temporaryFolder, writeConfig } from './command.ts'
 
@@ -121,6 +123,28 @@ test('a start that fails says why and what to do', { concurrency: 2 }, async (t)
     await mkdir(at.data)
     await writeFile(join(at.data, 'entrepot.db'), 'not a database, but something of the same name'.repeat(30))
     await assertRefuses(await writeConfig(at.folder, valid(at)), /entrepot\.db is damaged, .*put a backup/)
+  })
+
+  void t.test('blobs without their database, which both stay as they are until the database is back', async (t) => {
+    const registry = await startRegistry(t)
+    const client = new RegistryClient(registry.url)
+    const name = uniqueName()
+    const { descriptor } = await client.pushImage(name)
+    await registry.kill()
+    const at = { ...(await place(t)), data: registry.dataDirectory }
+    const file = await writeConfig(at.folder, valid(at))
+    const database = join(at.data, 'entrepot.db')
+    const advice = /has blobs, but their database \S+entrepot\.db is missing .*put the backup .* or move the blobs away/
+    await rename(database, join(at.folder, 'backup'))
+    const before = await readdir(at.data, { recursive: true })
+    assert.ok(before.includes('entrepot.db-wal'), 'what was committed last is in the log beside the database')
+    await assertRefuses(file, advice)
+    assert.deepEqual(await readdir(at.data, { recursive: true }), before)
+    await writeFile(database, '')
+    await assertRefuses(file, advice)
+    await rename(join(at.folder, 'backup'), database)
+    await registry.start()
+    assert.equal((await client.get(`/v2/${name}/manifests/${descriptor.digest}`)).status, 200)
   })
 
   void t.test('a database that a newer version has upgraded, which stays as it was', async (t) => {

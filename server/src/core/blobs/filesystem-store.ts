@@ -1,9 +1,9 @@
 import { createReadStream } from 'node:fs'
-import { mkdir, open, opendir, readdir, rename, rm, stat, truncate, writeFile } from 'node:fs/promises'
+import { mkdir, open, opendir, rename, rm, stat, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { type Digest, digestAlgorithm, digestHex, isDigest } from '@entrepot/oci'
+import { type Digest, digestAlgorithm, digestHex } from '@entrepot/oci'
 import { GatheredWriter, WriteBudget } from './gathered-writer.ts'
-import type { BlobStore, ListedContent, StoredContent, StoredUpload } from './store.ts'
+import type { BlobStore, StoredContent, StoredUpload } from './store.ts'
 
 const READ_SIZE_BYTES = 1024 * 1024
 
@@ -132,16 +132,9 @@ export class FilesystemStore implements BlobStore {
     await rm(this.#blobPath(digest), { force: true })
   }
 
-  async *listContents(): AsyncIterable<ListedContent> {
-    for (const algorithm of await readdir(this.#blobs)) {
-      for (const folder of await readdir(join(this.#blobs, algorithm))) {
-        for await (const entry of await opendir(join(this.#blobs, algorithm, folder))) {
-          const digest = `${algorithm}:${entry.name}`
-          const status = await stat(join(entry.parentPath, entry.name)).catch(ignoreAbsent)
-          if (isDigest(digest) && status !== undefined) yield { digest, modifiedAt: status.mtimeMs }
-        }
-      }
-    }
+  async isEmpty(): Promise<boolean> {
+    for await (const entry of await opendir(this.#blobs, { recursive: true })) if (!entry.isDirectory()) return false
+    return true
   }
 
   async check(): Promise<void> {

@@ -7,7 +7,6 @@ import { deleteMembership } from './blob-rows.ts'
 import {
   deleteStored,
   deleteUnneeded,
-  findUnknown,
   findUnneeded,
   findWithoutMembership,
   insertUnneeded,
@@ -39,14 +38,13 @@ export interface GarbageReport {
   /** Contents that no repository had any more, with their bytes. */
   removedContents: number
   removedBytes: number
-  /** Files that a crash left, of which no row told. */
-  removedFiles: number
 }
 
 /**
  * Removes what nothing needs, while pushes and pulls go on. Each removal is decided in the transaction, or in the turn of
  * the digest, in which nothing can begin to need it; time only spaces the work. A run that is cut off is taken up by the
- * next one: everything that it knows is in rows.
+ * next one: everything that it knows is in rows. A file of which no row tells stays: whether a crash left it or its row
+ * was lost, with the database or by an older backup of it, nobody can say.
  */
 export class GarbageCollector {
   readonly #database: Database
@@ -75,12 +73,11 @@ export class GarbageCollector {
 
   /** Looks at everything once. */
   async run(): Promise<GarbageReport> {
-    const report: GarbageReport = { unlinkedBlobs: 0, removedContents: 0, removedBytes: 0, removedFiles: 0 }
+    const report: GarbageReport = { unlinkedBlobs: 0, removedContents: 0, removedBytes: 0 }
     const before = Date.now() - this.#ageMs
     await this.#noteUnneeded()
     await this.#unlinkUnneeded(before, report)
     await this.#removeUnownedContents(report)
-    await this.#removeUnknownFiles(before, report)
     return report
   }
 
@@ -154,30 +151,6 @@ export class GarbageCollector {
       for (const digest of removed) await this.#store.remove(digest)
       report.removedContents += removed.length
     })
-  }
-
-  /** Removes files under a digest of which no row tells: a crash came between the two. */
-  async #removeUnknownFiles(before: number, report: GarbageReport): Promise<void> {
-    let page: Digest[] = []
-    const remove = async () => {
-      for (const digest of await findUnknown(this.#database.read, page)) {
-        if (this.#contentTurns.isTaken(digest)) continue
-        await this.#contentTurns.take(digest, async () => {
-          const [stillUnknown] = await findUnknown(this.#database.read, [digest])
-          if (stillUnknown === undefined) return
-          await this.#store.remove(digest)
-          report.removedFiles++
-        })
-      }
-      page = []
-      await sleep(PAUSE_MS)
-    }
-    for await (const content of this.#store.listContents()) {
-      if (this.#isEnding) return
-      if (content.modifiedAt < before) page.push(content.digest)
-      if (page.length === LOOK_SIZE) await remove()
-    }
-    await remove()
   }
 
   /** The memberships that the question, asked for each repository, does not give back. */

@@ -108,14 +108,6 @@ export async function findWithoutMembership(connection: Connection, digests: rea
   return digests.filter((digest) => !had.has(digest))
 }
 
-/** Those of the digests that are not stored, as far as rows say. */
-export async function findUnknown(connection: Connection, digests: readonly Digest[]): Promise<Digest[]> {
-  if (digests.length === 0) return []
-  const rows = await tables(connection).selectFrom('blobs').select('digest').where('digest', 'in', digests).execute()
-  const known = new Set(rows.map((row) => row.digest))
-  return digests.filter((digest) => !known.has(digest))
-}
-
 /** Forgets that content is stored. @returns how many bytes that was. */
 export async function deleteStored(transaction: Transaction, digests: readonly Digest[]): Promise<number> {
   if (digests.length === 0) return 0

@@ -7,13 +7,6 @@ export interface StoredUpload {
   readonly modifiedAt: number
 }
 
-/** Content that the store holds. */
-export interface ListedContent {
-  readonly digest: Digest
-  /** When it was stored, in milliseconds since 1970. */
-  readonly modifiedAt: number
-}
-
 /** Content that is open for reading. */
 export interface StoredContent {
   readonly sizeBytes: number
@@ -56,7 +49,8 @@ export interface BlobStore {
   open(digest: Digest): Promise<StoredContent | undefined>
   /** Forgets content; nothing happens if there is none. Who is reading it may go on. */
   remove(digest: Digest): Promise<void>
-  listContents(): AsyncIterable<ListedContent>
+  /** Whether the store has no content; uploads do not count. */
+  isEmpty(): Promise<boolean>
   /** Writes and removes a small object, to learn whether the store works. Throws the store's error. */
   check(): Promise<void>
 }

@@ -4,7 +4,7 @@
  */
 export type { Connection, Database, Transaction } from './database.ts'
 export { lockFolder } from './folder-lock.ts'
-export { type Migration, migrate, SchemaTooNewError } from './migrations.ts'
+export { isNewDatabase, type Migration, migrate, SchemaTooNewError } from './migrations.ts'
 export { prepareQuery } from './prepared.ts'
 export { ReadCache } from './read-cache.ts'
 export { openSqlite } from './sqlite.ts'

@@ -1,3 +1,5 @@
+import { statSync } from 'node:fs'
+import { DatabaseSync } from 'node:sqlite'
 import type { Connection, Database, Transaction } from './database.ts'
 
 /** One step of the schema. A room only ever adds steps at the end of its list, and a name is never used again. */
@@ -18,6 +20,23 @@ export class SchemaTooNewError extends Error {
 }
 
 type MigrationTables = { schema_migrations: { name: string; position: number; applied_at: number } }
+
+/**
+ * Whether no step was ever taken in a SQLite file. It changes nothing, whereas opening a file that is not there creates
+ * it, and SQLite then removes the write-ahead log of the one that was.
+ * @throws the engine's error when the file is no database.
+ */
+export function isNewDatabase(file: string): boolean {
+  const sizeBytes = statSync(file, { throwIfNoEntry: false })?.size ?? 0
+  if (sizeBytes === 0) return true
+  const database = new DatabaseSync(file, { readOnly: true })
+  try {
+    const query = "select 1 from sqlite_schema where type = 'table' and name <> 'schema_migrations' limit 1"
+    return database.prepare(query).get() === undefined
+  } finally {
+    database.close()
+  }
+}
 
 /**
  * Brings the schema up to date: each missing step in a transaction of its own, so that a crash leaves whole steps.
