@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
+import type { ServerHttp2Session } from 'node:http2'
 import { Socket } from 'node:net'
 import { Server as TlsServer } from 'node:tls'
 import { RegistryError } from '@entrepot/oci'
@@ -21,8 +22,18 @@ const MAX_HEADER_BYTES = 16 * 1024
 const MAX_URL_LENGTH = 8 * 1024
 /** How often Node.js looks for connections whose headers are late. */
 const TIMEOUT_CHECK_INTERVAL_MS = 2_000
-/** As many requests under way on one connection as Go's servers allow, and headers no larger than in HTTP/1.1. */
-const HTTP2_SETTINGS = { maxConcurrentStreams: 250, maxHeaderListSize: MAX_HEADER_BYTES }
+/**
+ * As many requests under way on one connection as Go's servers allow, and headers no larger than in HTTP/1.1. The
+ * default window of 64 KiB would hold an upload to that much for each round trip. Node.js keeps what comes for requests
+ * that wait, whatever the window of their session: 250 times 512 KiB is the most that a connection can make it keep.
+ */
+const HTTP2_SETTINGS = {
+  initialWindowSize: 512 * 1024,
+  maxConcurrentStreams: 250,
+  maxHeaderListSize: MAX_HEADER_BYTES,
+}
+/** What all uploads of one connection may have on the way: clients rarely send more than eight at once. */
+const HTTP2_SESSION_WINDOW_BYTES = 8 * HTTP2_SETTINGS.initialWindowSize
 /** What nginx writes where the client went away before there was an answer. */
 const CLIENT_CLOSED_REQUEST = 499
 /** A request id from outside is taken over if it looks like one. */
@@ -169,6 +180,7 @@ async function createApp(
     http2SessionTimeout: options.keepAliveTimeoutMs,
     https: { ...https, allowHTTP1: true, settings: HTTP2_SETTINGS },
   })
+  app.server.on('session', (session: ServerHttp2Session) => session.setLocalWindowSize(HTTP2_SESSION_WINDOW_BYTES))
   // On such a server Node.js gives HTTP/1.1 limits of its own: 5 minutes for an upload, 5 seconds between requests.
   app.server.requestTimeout = common.requestTimeout
   app.server.keepAliveTimeout = common.keepAliveTimeout
