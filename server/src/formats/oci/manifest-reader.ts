@@ -10,7 +10,7 @@ import { findTag } from './tag-rows.ts'
 /** What clients that know no index get of one, as from Docker's registry. */
 const DEFAULT_PLATFORM = { os: 'linux', architecture: 'amd64' }
 
-/** Some tens of bytes each: what a busy registry is asked for in a while fits. */
+/** Some hundred bytes each: what a busy registry is asked for in a while fits. */
 const MAX_REMEMBERED = 20_000
 
 /** A manifest as it is served: the bytes are exactly those that were pushed. */
@@ -20,9 +20,8 @@ export interface ServedManifest {
   readonly bytes: Buffer
 }
 
-interface Found {
+interface Found extends ManifestRow {
   readonly repositoryId: RepositoryId
-  readonly row: ManifestRow
 }
 
 /** Reads manifests: the most frequent request of all. */
@@ -46,7 +45,7 @@ export class ManifestReader {
   async get(repository: string, reference: Reference, acceptance: Acceptance): Promise<ServedManifest> {
     const found = await this.#find(repository, reference)
     if (found === undefined) return this.#getUnnamed(repository, reference)
-    const served = await this.#serve(found.row)
+    const served = await this.#serve(found)
     if ('digest' in reference || acceptance.accepts(served.mediaType)) return served
     const child = defaultPlatformDigest(served)
     const image = child === undefined ? undefined : await findManifest(this.#database.read, found.repositoryId, child)
@@ -61,7 +60,7 @@ export class ManifestReader {
       if (repositoryId === undefined) return undefined
       const digest = 'digest' in reference ? reference.digest : await findTag(connection, repositoryId, reference.tag)
       const row = digest === undefined ? undefined : await findManifest(connection, repositoryId, digest)
-      return row === undefined ? undefined : { repositoryId, row }
+      return row === undefined ? undefined : { repositoryId, ...row }
     })
   }
 

@@ -1,4 +1,5 @@
 import { type Digest, isDigest } from '@entrepot/oci'
+import { sql } from 'kysely'
 import type { RepositoryId } from '#core/repositories'
 import { type Connection, prepareQuery, type Transaction } from '#platform/database'
 
@@ -22,14 +23,32 @@ type ManifestTables = {
   manifest_children: { repository_id: RepositoryId; parent: Digest; child: Digest }
 }
 
+/** What serving a manifest takes. Annotations, of up to some megabytes, are never read for that. */
 export interface ManifestRow {
   readonly digest: Digest
   readonly sizeBytes: number
   readonly mediaType: string
+}
+
+/** What the referrers list says of a manifest. */
+export interface ReferrerRow extends ManifestRow {
   readonly artifactType: string | undefined
-  readonly subject: string | undefined
+  /** JSON. */
   readonly annotations: string | undefined
+}
+
+export interface NewManifest extends ReferrerRow {
+  readonly subject: string | undefined
   readonly nesting: number
+}
+
+/** Which referrers of which manifest are asked for. */
+export interface ReferrersQuery {
+  readonly subject: Digest
+  /** None asks for all. */
+  readonly artifactTypes: readonly string[]
+  readonly after: Digest | undefined
+  readonly limit: number
 }
 
 const MAX_DIGESTS_PER_QUERY = 500
@@ -37,21 +56,9 @@ const MAX_CHILDREN_PER_INSERT = 200
 
 const tables = (connection: Connection) => connection.withTables<ManifestTables>()
 
-const COLUMNS = ['digest', 'size_bytes', 'media_type', 'artifact_type', 'subject', 'annotations', 'nesting'] as const
+const COLUMNS = ['digest', 'size_bytes as sizeBytes', 'media_type as mediaType'] as const
 
-type SelectedRow = Pick<ManifestTables['manifests'], (typeof COLUMNS)[number]>
-
-const toManifestRow = (row: SelectedRow): ManifestRow => ({
-  digest: row.digest,
-  sizeBytes: row.size_bytes,
-  mediaType: row.media_type,
-  artifactType: row.artifact_type ?? undefined,
-  subject: row.subject ?? undefined,
-  annotations: row.annotations ?? undefined,
-  nesting: row.nesting,
-})
-
-const selectManifest = prepareQuery<{ repositoryId: RepositoryId; digest: Digest }, SelectedRow>(
+const selectManifest = prepareQuery<{ repositoryId: RepositoryId; digest: Digest }, ManifestRow>(
   ['repositoryId', 'digest'],
   (connection, { repositoryId, digest }) =>
     tables(connection)
@@ -67,24 +74,24 @@ export async function findManifest(
   digest: Digest,
 ): Promise<ManifestRow | undefined> {
   const [row] = await selectManifest(connection, { repositoryId, digest })
-  return row === undefined ? undefined : toManifestRow(row)
+  return row
 }
 
-/** Those of the digests that are manifests of the repository. */
+/** The sizes and depths of those of the digests that are manifests of the repository. */
 export async function findManifests(
   connection: Connection,
   repositoryId: RepositoryId,
   digests: readonly Digest[],
-): Promise<Map<Digest, ManifestRow>> {
-  const found = new Map<Digest, ManifestRow>()
+): Promise<Map<Digest, Pick<NewManifest, 'sizeBytes' | 'nesting'>>> {
+  const found = new Map<Digest, Pick<NewManifest, 'sizeBytes' | 'nesting'>>()
   for (let start = 0; start < digests.length; start += MAX_DIGESTS_PER_QUERY) {
     const rows = await tables(connection)
       .selectFrom('manifests')
-      .select(COLUMNS)
+      .select(['digest', 'size_bytes as sizeBytes', 'nesting'])
       .where('repository_id', '=', repositoryId)
       .where('digest', 'in', digests.slice(start, start + MAX_DIGESTS_PER_QUERY))
       .execute()
-    for (const row of rows) found.set(row.digest, toManifestRow(row))
+    for (const row of rows) found.set(row.digest, row)
   }
   return found
 }
@@ -93,7 +100,7 @@ export async function findManifests(
 export async function insertManifest(
   transaction: Transaction,
   repositoryId: RepositoryId,
-  manifest: ManifestRow,
+  manifest: NewManifest,
   children: readonly Digest[],
 ): Promise<void> {
   const inserted = await tables(transaction)
@@ -151,22 +158,47 @@ export async function findParent(
   return row?.parent
 }
 
-/** Manifests whose subject is this digest, after `after`, in the order of their digests. */
-export async function findReferrers(
-  connection: Connection,
-  repositoryId: RepositoryId,
-  query: { subject: Digest; artifactTypes: readonly string[]; after: Digest | undefined; limit: number },
-): Promise<ManifestRow[]> {
+const selectReferrers = (connection: Connection, repositoryId: RepositoryId, query: ReferrersQuery) => {
   let select = tables(connection)
     .selectFrom('manifests')
-    .select(COLUMNS)
     .where('repository_id', '=', repositoryId)
     .where('subject', '=', query.subject)
     .orderBy('digest')
     .limit(query.limit)
   if (query.after !== undefined) select = select.where('digest', '>', query.after)
   if (query.artifactTypes.length > 0) select = select.where('artifact_type', 'in', query.artifactTypes)
-  return (await select.execute()).map(toManifestRow)
+  return select
+}
+
+/**
+ * How many bytes what is long in each referrer has, in the order of `findReferrers`. The database knows the length of a
+ * text without reading it.
+ */
+export async function measureReferrers(
+  connection: Connection,
+  repositoryId: RepositoryId,
+  query: ReferrersQuery,
+): Promise<number[]> {
+  const rows = await selectReferrers(connection, repositoryId, query)
+    .select(sql<number>`ifnull(octet_length(artifact_type), 0) + ifnull(octet_length(annotations), 0)`.as('sizeBytes'))
+    .execute()
+  return rows.map((row) => row.sizeBytes)
+}
+
+/** Manifests whose subject is this digest, after `after`, in the order of their digests. */
+export async function findReferrers(
+  connection: Connection,
+  repositoryId: RepositoryId,
+  query: ReferrersQuery,
+): Promise<ReferrerRow[]> {
+  const rows = await selectReferrers(connection, repositoryId, query)
+    .select([...COLUMNS, 'artifact_type as artifactType', 'annotations'])
+    .execute()
+  return rows.map((row) => ({
+    ...row,
+    artifactType: row.artifactType ?? undefined,
+    annotations: row.annotations ?? undefined,
+  }))
 }
 
 /** A digest of a supported algorithm that begins so and that some manifest of the repository has as its subject. */

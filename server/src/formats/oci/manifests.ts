@@ -10,7 +10,7 @@ import { type Blobs, digestOf } from '#core/blobs'
 import { ensureRepository, findRepositoryId, publishRepository, type RepositoryId } from '#core/repositories'
 import type { Connection, Database } from '#platform/database'
 import { type CheckedChildren, checkChildren, checkUrls, type ManifestPolicy } from './manifest-checks.ts'
-import { deleteManifestRow, findManifest, findParent, insertManifest, type ManifestRow } from './manifest-rows.ts'
+import { deleteManifestRow, findManifest, findParent, insertManifest, type NewManifest } from './manifest-rows.ts'
 import { deleteTagRow, findTag, putTags } from './tag-rows.ts'
 
 export interface ManifestDependencies {
@@ -133,7 +133,7 @@ function absentChildren(manifest: Manifest, absent: number): string {
     : `${absent} of the manifests that this index lists are not in this repository`
 }
 
-function toRow(digest: Digest, sizeBytes: number, manifest: Manifest, children: CheckedChildren): ManifestRow {
+function toRow(digest: Digest, sizeBytes: number, manifest: Manifest, children: CheckedChildren): NewManifest {
   const annotations = manifest.subject === undefined ? undefined : manifest.annotations
   return {
     digest,

@@ -2,7 +2,7 @@ import { type Digest, isTag, OCI_IMAGE_INDEX, referrersTag } from '@entrepot/oci
 import { digestOf } from '#core/blobs'
 import type { RepositoryId } from '#core/repositories'
 import type { Connection } from '#platform/database'
-import { findReferrers, findSubject, type ManifestRow } from './manifest-rows.ts'
+import { findReferrers, findSubject, measureReferrers, type ReferrerRow, type ReferrersQuery } from './manifest-rows.ts'
 
 /** A page is an index like any other, and no larger: clients refuse manifests of more than 4 MiB. */
 const MAX_PAGE_BYTES = 4 * 1024 * 1024
@@ -15,28 +15,41 @@ export interface ReferrersPage {
   readonly next: Digest | undefined
 }
 
-/** Lists, in the order of digests, the manifests whose subject is this digest, which itself need not exist. */
+/**
+ * Lists, in the order of digests, the manifests whose subject is this digest, which itself need not exist.
+ * No more is read than a page holds, but for a single descriptor that is larger by itself.
+ */
 export async function listReferrers(
   connection: Connection,
   repositoryId: RepositoryId | undefined,
-  query: { subject: Digest; artifactTypes: readonly string[]; after: Digest | undefined; limit: number },
+  query: ReferrersQuery,
 ): Promise<ReferrersPage> {
-  const rows =
+  const sizes =
     repositoryId === undefined
       ? []
-      : await findReferrers(connection, repositoryId, { ...query, limit: query.limit + 1 })
+      : await measureReferrers(connection, repositoryId, { ...query, limit: query.limit + 1 })
+  const limit = countWithin(sizes.slice(0, query.limit), MAX_PAGE_BYTES)
+  const rows =
+    repositoryId === undefined || limit === 0 ? [] : await findReferrers(connection, repositoryId, { ...query, limit })
   const descriptors: string[] = []
   const beginning = `{"schemaVersion":2,"mediaType":"${OCI_IMAGE_INDEX}","manifests":[`
   const ending = ']}'
   let sizeBytes = beginning.length + ending.length
-  for (const row of rows.slice(0, query.limit)) {
-    const descriptor = JSON.stringify(toDescriptor(row))
+  for (const row of rows) {
+    const descriptor = toDescriptor(row)
     sizeBytes += Buffer.byteLength(descriptor) + 1
     if (descriptors.length > 0 && sizeBytes > MAX_PAGE_BYTES) break
     descriptors.push(descriptor)
   }
   const json = beginning + descriptors.join(',') + ending
-  return { json, next: descriptors.length < rows.length ? rows[descriptors.length - 1]?.digest : undefined }
+  return { json, next: descriptors.length < sizes.length ? rows[descriptors.length - 1]?.digest : undefined }
+}
+
+/** How many of the first sizes are together within a limit, but at least one. */
+function countWithin(sizes: readonly number[], limitBytes: number): number {
+  let sumBytes = 0
+  const count = sizes.findIndex((sizeBytes) => (sumBytes += sizeBytes) > limitBytes)
+  return count === -1 ? sizes.length : Math.max(count, 1)
 }
 
 /**
@@ -64,12 +77,8 @@ export async function referrersIndexForTag(
   return { digest: digestOf('sha256', bytes), mediaType: OCI_IMAGE_INDEX, bytes }
 }
 
-function toDescriptor(row: ManifestRow): Record<string, unknown> {
-  return {
-    mediaType: row.mediaType,
-    digest: row.digest,
-    size: row.sizeBytes,
-    ...(row.artifactType === undefined ? {} : { artifactType: row.artifactType }),
-    ...(row.annotations === undefined ? {} : { annotations: JSON.parse(row.annotations) }),
-  }
+/** A descriptor as JSON; its annotations are taken in as they are stored, for they may be long. */
+function toDescriptor({ mediaType, digest, sizeBytes, artifactType, annotations }: ReferrerRow): string {
+  const json = JSON.stringify({ mediaType, digest, size: sizeBytes, artifactType })
+  return annotations === undefined ? json : `${json.slice(0, -1)},"annotations":${annotations}}`
 }
