@@ -19,7 +19,7 @@ export function errorBody(error: RegistryError): string {
   return JSON.stringify({ errors: [{ code: error.code, message: error.message, ...detail }] })
 }
 
-/** Turns whatever was thrown into an answer: the only place where an error becomes HTTP. */
+/** Turns whatever was thrown into an answer; what is no HTTP request at all is answered by `broken-requests.ts`. */
 export function answerError(error: unknown, request: FastifyRequest, reply: FastifyReply): void {
   if (error instanceof BodyInterruptedError) {
     request.log.info({ reason: error.message }, 'a request was interrupted')
