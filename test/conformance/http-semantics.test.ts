@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { digestOf, imageDocument, mediaTypes, randomBlob, uniqueName } from '../content.ts'
+import { digestOf, imageDocument, mediaTypes, randomBlob, uniqueName, unknownDigest } from '../content.ts'
 import {
   type RegistryClient,
   assertContent,
@@ -53,6 +53,26 @@ test('HTTP semantics', { concurrency: 4 }, async (t) => {
       const target = `/v2/${name}/blobs/uploads/?digest=${blob.digest}`
       assertRefused(await client.request(method, target), [404, 405])
     }
+  })
+
+  void t.test('RFC 9110 "OPTIONS": a URL says which methods it takes, and nothing of what is there', async () => {
+    const upload = await client.startUpload(name)
+    for (const [target, absent, allow] of [
+      ['/v2/', '/v2', 'GET, HEAD, OPTIONS'],
+      [`/v2/${name}/manifests/v1`, `/v2/${uniqueName()}/manifests/absent`, 'GET, HEAD, PUT, DELETE, OPTIONS'],
+      [blobUrl, `/v2/${uniqueName()}/blobs/${unknownDigest()}`, 'GET, HEAD, DELETE, OPTIONS'],
+      [`/v2/${name}/tags/list`, '/v2/UPPER/tags/list', 'GET, HEAD, OPTIONS'],
+      [upload, `/v2/${name}/blobs/uploads/absent`, 'GET, HEAD, PUT, PATCH, DELETE, OPTIONS'],
+    ] as const) {
+      const [there, not] = [await client.request('OPTIONS', target), await client.request('OPTIONS', absent)]
+      assert.equal(there.status, 200, describe(there))
+      assert.deepEqual((there.header('allow') ?? '').split(', ').toSorted(), allow.split(', ').toSorted(), target)
+      assert.equal(there.body.length, 0)
+      assert.equal(not.status, 200, describe(not))
+      for (const [header, value] of Object.entries(there.headers))
+        if (!VOLATILE_HEADERS.includes(header)) assert.deepEqual(not.headers[header], value, `${header} of ${absent}`)
+    }
+    assertRefused(await client.request('OPTIONS', `/v2/${name}/nonsense`), 404, 'UNSUPPORTED')
   })
 
   void t.test('RFC 9110 "501 Not Implemented": a method that nobody knows is refused', async () => {

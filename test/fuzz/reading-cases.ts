@@ -359,7 +359,7 @@ function oddHeaders(random: Random): Record<string, string | string[]> {
   return Object.fromEntries(chosen)
 }
 
-/** Every method at every kind of URL: what is not for it is refused with what is. */
+/** Every method at every kind of URL: what is not for it is refused with what is, and OPTIONS says what is. */
 export async function methodCase({ random, client, fixture }: FuzzCase): Promise<void> {
   const name = random.chance(50) ? fixture.repository : validName(random)
   const long = 'a'.repeat(random.pick([8_200, 10_000, 14_000]))
@@ -376,17 +376,19 @@ export async function methodCase({ random, client, fixture }: FuzzCase): Promise
       'LOCK',
       'REPORT',
     ])
+    const atRoute = method === 'OPTIONS' ? answered(200) : refused(405, 'UNSUPPORTED')
     const [target, expected] = random.pick<readonly [string, Expected]>([
-      ['/v2/', refused(405, 'UNSUPPORTED')],
-      ['/v2/_catalog', refused(405, 'UNSUPPORTED')],
-      [`/v2/${name}/tags/list`, refused(405, 'UNSUPPORTED')],
-      [`/v2/${name}/blobs/${validDigest(random)}`, refused(405, 'UNSUPPORTED')],
-      [`/v2/${name}/manifests/latest`, refused(405, 'UNSUPPORTED')],
-      [`/v2/${name}/referrers/${validDigest(random)}`, refused(405, 'UNSUPPORTED')],
-      ['/v2/_oci/ext/discover', refused(405, 'UNSUPPORTED')],
+      ['/v2/', atRoute],
+      ['/v2/_catalog', atRoute],
+      [`/v2/${name}/tags/list`, atRoute],
+      [`/v2/${name}/blobs/${validDigest(random)}`, atRoute],
+      [`/v2/${name}/manifests/latest`, atRoute],
+      [`/v2/${name}/referrers/${validDigest(random)}`, atRoute],
+      ['/v2/_oci/ext/discover', atRoute],
       [`/v2/${fixture.repository}`, refused(404, 'UNSUPPORTED')],
       [`/v2/${name}/nonsense/x/y`, refused(404, 'UNSUPPORTED')],
-      [random.pick(['/', '/v1/', '/v3/', '/v2/_catalog/x', '/..', '/v2/..', '//', '/v2/%']), answered(400, 404)],
+      ['/', atRoute],
+      [random.pick(['/v1/', '/v3/', '/v2/_catalog/x', '/..', '/v2/..', '//', '/v2/%']), answered(400, 404)],
       [`/v2/${name}/${long}`, refused(414, 'UNSUPPORTED')],
       [`/v2/${long}/tags/list`, refused(414, 'UNSUPPORTED')],
       [`/v2/?${long}`, refused(414, 'UNSUPPORTED')],

@@ -116,6 +116,31 @@ test('settings of HTTP', { concurrency: 3 }, async (t) => {
     )
   })
 
+  void t.test(
+    'http.headers lets the pages of another site ask the registry, which OPTIONS tells without a right',
+    async (t) => {
+      const headers = { 'Access-Control-Allow-Origin': ['https://ui.example'], 'Access-Control-Allow-Methods': ['GET'] }
+      const { client } = await start(t, { http: { headers, prefix: '/r' }, auth: { anonymous: [] } })
+      for (const path of [
+        '/v2/',
+        '/v2/_catalog',
+        '/v2/library/app/tags/list',
+        `/v2/library/app/manifests/${unknownDigest()}`,
+      ]) {
+        const answer = await client.request('OPTIONS', `/r${path}`, {
+          headers: { Origin: 'https://ui.example', 'Access-Control-Request-Method': 'GET' },
+        })
+        assert.equal(answer.status, 200, describe(answer))
+        assert.equal(answer.header('access-control-allow-origin'), 'https://ui.example')
+        assert.equal(answer.header('access-control-allow-methods'), 'GET')
+        assert.match(answer.header('allow') ?? '', /^GET, HEAD, (?:PUT, DELETE, )?OPTIONS$/)
+      }
+      assert.equal((await client.request('OPTIONS', '/metrics')).status, 200)
+      assert.equal((await client.request('OPTIONS', '/v2/')).status, 404, 'there is nothing without the prefix')
+      assert.equal((await client.get('/r/v2/_catalog')).status, 403)
+    },
+  )
+
   void t.test('a request id that looks like one is taken over; any other is made anew', async (t) => {
     const { client, registry } = await start(t, {})
     const idOf = async (sent?: string) =>

@@ -39,10 +39,14 @@ export function answerError(error: unknown, request: FastifyRequest, reply: Fast
     .send(errorBody(known))
 }
 
-/** The methods that the URL of a request takes, but for the one that was just refused (RFC 9110, section 15.5.6). */
+/**
+ * The methods that the URL of a request takes, but for the one that was just refused (RFC 9110, section 15.5.6);
+ * empty where there is nothing at the URL.
+ */
 export function allowedMethods(request: FastifyRequest): string[] {
   const [url = '/'] = request.url.split('?', 1)
-  return METHODS.filter((method) => method !== request.method && request.server.findRoute({ url, method }) !== null)
+  const routed = METHODS.filter((method) => request.server.findRoute({ url, method }) !== null)
+  return routed.length === 0 ? [] : [...routed, 'OPTIONS'].filter((method) => method !== request.method)
 }
 
 function toRegistryError(error: unknown): RegistryError {

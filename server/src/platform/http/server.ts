@@ -102,7 +102,7 @@ export async function createHttpServer(
   // Bodies are read by the routes that want one, as streams.
   app.addContentTypeParser('*', (_request, _payload, done) => done(null))
   app.setErrorHandler(answerError)
-  app.setNotFoundHandler(answerNotFound)
+  app.setNotFoundHandler(answerUnrouted)
   app.addHook('onRoute', (route) => {
     if (route.config?.right === undefined) throw new Error(`the route ${route.url} declares no right`)
   })
@@ -235,10 +235,15 @@ function requestId(header: string | string[] | undefined): string {
   return typeof header === 'string' && REQUEST_ID.test(header) ? header : randomUUID()
 }
 
-async function answerNotFound(request: FastifyRequest): Promise<never> {
-  if (allowedMethods(request).length > 0)
-    throw new RegistryError('UNSUPPORTED', `${request.method} is not supported here`)
-  throw new RegistryError('UNSUPPORTED', 'there is nothing at this URL', { status: 404 })
+/**
+ * Answers what no route takes. OPTIONS says which methods the URL takes, as CNCF distribution does, and nothing of what
+ * it names: with `http.headers` that is how browsers ask whether another site may use the registry (CORS).
+ */
+async function answerUnrouted(request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
+  const allowed = allowedMethods(request)
+  if (allowed.length === 0) throw new RegistryError('UNSUPPORTED', 'there is nothing at this URL', { status: 404 })
+  if (request.method !== 'OPTIONS') throw new RegistryError('UNSUPPORTED', `${request.method} is not supported here`)
+  return reply.header('allow', [...allowed, 'OPTIONS'].join(', ')).send()
 }
 
 function urlTooLong(): RegistryError {
