@@ -61,7 +61,7 @@ const ADVICE: Record<ErrorCode, { en: string; zh: string }> = {
   },
   TOOMANYREQUESTS: {
     en: 'Wait for as long as `Retry-After` says, then try again. The message says which: too many uploads are open (`limits.uploads`), or another request holds the same upload or is storing the same content.',
-    zh: '按 `Retry-After` 等待后重试。消息会说明是哪一种：同时打开的上传过多（`limits.uploads`），或者另一个请求正在使用同一个上传、正在保存同样的内容。',
+    zh: '按 `Retry-After` 等待后重试。消息会说明具体原因：同时打开的上传过多（`limits.uploads`），或者另一个请求正在使用同一个上传或保存同样的内容。',
   },
   UNAUTHORIZED: {
     en: 'Not given by this version, which has no accounts.',
@@ -77,7 +77,7 @@ const ADVICE: Record<ErrorCode, { en: string; zh: string }> = {
   },
   UNSUPPORTED: {
     en: 'The message says which: deleting is switched off (`storage.delete.enabled`), the registry is read-only (`storage.maintenance.readonly`), something else needs what was to be deleted (`detail.neededBy`: delete that first), or the URL takes no such method (`Allow` lists those it takes). With status 412 the tag was changed meanwhile: read it again. With 404 there is nothing at this URL.',
-    zh: '消息会说明是哪一种：删除被关闭（`storage.delete.enabled`）、整个服务只读（`storage.maintenance.readonly`）、要删除的内容还被引用（`detail.neededBy`，先删除它）、该 URL 不支持此方法（`Allow` 列出支持的方法）。状态码为 412 时表示标签已被他人修改，请重新读取；为 404 时表示该 URL 不存在。',
+    zh: '消息会说明具体原因：删除被关闭（`storage.delete.enabled`）、整个服务只读（`storage.maintenance.readonly`）、要删除的内容还被引用（`detail.neededBy`，先删除它）、该 URL 不支持此方法（`Allow` 列出支持的方法）。状态码为 412 时表示标签已被他人修改，请重新读取；为 404 时表示该 URL 不存在。',
   },
 }
 
@@ -89,7 +89,7 @@ const TEXTS = {
     ],
     columns: ['Code', 'Status', 'What to do'],
     outro:
-      'Before a request is understood, it can be answered with 400 (it is not HTTP), 408 (its headers came too slowly), 414 (its URL is longer than 8192 characters) or 431 (its headers are larger than 16 KiB).',
+      'Before a request is understood, it can be answered with 400 (it is not HTTP), 408 (its headers came too slowly), 414 (its URL is longer than 8192 characters), 417 (its `Expect` cannot be met) or 431 (its headers are larger than 16 KiB).',
   },
   zh: {
     title: '错误码',
@@ -98,7 +98,7 @@ const TEXTS = {
     ],
     columns: ['错误码', '状态码', '处理办法'],
     outro:
-      '有些请求在解析完成之前就会被拒绝：400（不是合法的 HTTP）、408（请求头到达得太慢）、414（URL 超过 8192 个字符）、431（请求头超过 16 KiB）。',
+      '有些请求在解析完成之前就会被拒绝：400（不是合法的 HTTP）、408（请求头到达得太慢）、414（URL 超过 8192 个字符）、417（无法满足 `Expect`）、431（请求头超过 16 KiB）。',
   },
 } as const
 
