@@ -178,7 +178,11 @@ async function createMainServer(config: Config, foundation: Foundation & Storage
     },
     rewriteUrl: (url) => foldRepositoryName(url, prefix),
   })
-  registerOperations(server.app, foundation, { metricsPath: '/metrics', metricsRight: 'metrics' })
+  registerOperations(server.app, foundation, {
+    metricsPath: '/metrics',
+    metricsRight: 'metrics',
+    isForOperators: false,
+  })
   registerOci(server.app, prefix, {
     database,
     blobs,
@@ -215,6 +219,6 @@ async function createDebugServer(config: Config, foundation: Foundation): Promis
     rewriteUrl: (url) => url,
   })
   const metricsPath = debug.prometheus.enabled ? debug.prometheus.path : undefined
-  registerOperations(server.app, foundation, { metricsPath, metricsRight: 'public' })
+  registerOperations(server.app, foundation, { metricsPath, metricsRight: 'public', isForOperators: true })
   return server
 }

@@ -17,7 +17,8 @@ test('HTTP messages', { concurrency: 4 }, async (t) => {
       [`https://[::1]:5000/v2/${name}/tags/list`, 200],
       [`http://registry.test/v2/${name}/blobs/${blob.digest}`, 200],
       [`http://registry.test/v2/${name.replace('/', '%2F')}/tags/list`, 400],
-      ['http://registry.test', 404],
+      ['http://registry.test', 200],
+      ['http://registry.test/nothing', 404],
     ] as const) {
       const answer = await exchangeRaw(client.origin, `GET ${target} HTTP/1.1\r\n${CLOSING}\r\n`)
       assert.equal(statusOf(answer), status, target)

@@ -13,29 +13,43 @@ import { logLines } from './log-lines.ts'
 const INTERVAL = '50ms'
 const PATIENCE_MS = 10_000
 
-async function readiness(registry: TestRegistry, path = '/readyz') {
-  const answer = await fetch(registry.url + path)
-  const { status, problems } = record(await answer.json())
-  return { code: answer.status, status, problems: record(problems), caching: answer.headers.get('cache-control') }
+/** A registry with a listener for operators, which alone says what is wrong. */
+interface WatchedRegistry extends TestRegistry {
+  readonly debugUrl: string
 }
 
-/** Waits for exactly these checks to have failed, and asserts everything that says so. */
-async function untilProblems(registry: TestRegistry, names: readonly string[]): Promise<Record<string, unknown>> {
+async function startWatched(t: TestContext, config: Record<string, unknown>): Promise<WatchedRegistry> {
+  const addr = `127.0.0.1:${await freePort()}`
+  const registry = await startRegistry(t, { config: { http: { debug: { addr } }, ...config } })
+  return { ...registry, debugUrl: `http://${addr}` }
+}
+
+async function readiness(origin: string, path = '/readyz') {
+  const answer = await fetch(origin + path)
+  return { code: answer.status, body: record(await answer.json()), caching: answer.headers.get('cache-control') }
+}
+
+async function problemsOf({ debugUrl }: WatchedRegistry): Promise<Record<string, unknown>> {
+  return record((await readiness(debugUrl)).body['problems'])
+}
+
+/** Waits for exactly these checks to have failed, and asserts everything that says so, and that clients learn no more. */
+async function untilProblems(registry: WatchedRegistry, names: readonly string[]): Promise<Record<string, unknown>> {
   const isReached = async () =>
-    Object.keys((await readiness(registry)).problems)
+    Object.keys(await problemsOf(registry))
       .toSorted()
       .join() === names.join()
   await until(isReached, PATIENCE_MS, () => `the problems did not become [${names.join()}]:\n${registry.output()}`)
+  const problems = await problemsOf(registry)
+  const [code, status] = names.length === 0 ? [200, 'ok'] : [503, 'unavailable']
   for (const path of ['/readyz', '/debug/health']) {
-    const { code, status, caching } = await readiness(registry, path)
-    assert.deepEqual(
-      [code, status, caching],
-      names.length === 0 ? [200, 'ok', 'no-store'] : [503, 'unavailable', 'no-store'],
-    )
+    const caching = 'no-store'
+    assert.deepEqual(await readiness(registry.url, path), { code, body: { status }, caching })
+    assert.deepEqual(await readiness(registry.debugUrl, path), { code, body: { status, problems }, caching })
   }
   const alive = await fetch(`${registry.url}/healthz`)
   assert.deepEqual([alive.status, await alive.json()], [200, { status: 'ok' }], 'the process itself is well')
-  return (await readiness(registry)).problems
+  return problems
 }
 
 async function listenOn(server: Server, port: number): Promise<void> {
@@ -63,8 +77,9 @@ async function startUpstream(t: TestContext) {
 
 test('health', { concurrency: 3 }, async (t) => {
   void t.test('health.storagedriver: not ready while the storage cannot be written, then ready again', async (t) => {
-    const registry = await startRegistry(t, {
-      config: { log: { formatter: 'json' }, health: { storagedriver: { interval: INTERVAL, threshold: 2 } } },
+    const registry = await startWatched(t, {
+      log: { formatter: 'json' },
+      health: { storagedriver: { interval: INTERVAL, threshold: 2 } },
     })
     await untilProblems(registry, [])
     const uploads = join(registry.dataDirectory, 'uploads')
@@ -87,8 +102,8 @@ test('health', { concurrency: 3 }, async (t) => {
   void t.test('health.storagedriver.enabled: false looks at nothing', async (t) => {
     const file = join(await temporaryFolder(t), 'seen')
     const storagedriver = { enabled: false, interval: INTERVAL, threshold: 1 }
-    const registry = await startRegistry(t, {
-      config: { health: { storagedriver, file: [{ file, interval: INTERVAL, threshold: 3 }] } },
+    const registry = await startWatched(t, {
+      health: { storagedriver, file: [{ file, interval: INTERVAL, threshold: 3 }] },
     })
     const uploads = join(registry.dataDirectory, 'uploads')
     await rename(uploads, `${uploads}-away`)
@@ -99,7 +114,7 @@ test('health', { concurrency: 3 }, async (t) => {
 
   void t.test('health.file: an operator takes the server out of service with a file, and puts it back', async (t) => {
     const file = join(await temporaryFolder(t), 'out-of-service')
-    const registry = await startRegistry(t, { config: { health: { file: [{ file, interval: INTERVAL }] } } })
+    const registry = await startWatched(t, { health: { file: [{ file, interval: INTERVAL }] } })
     await untilProblems(registry, [])
     await writeFile(file, '')
     const problems = await untilProblems(registry, [`file ${file}`])
@@ -117,8 +132,8 @@ test('health', { concurrency: 3 }, async (t) => {
     for (const server of servers) server.on('connection', (socket) => socket.destroy())
     await listenOn(first, port)
     const addr = `127.0.0.1:${port}`
-    const registry = await startRegistry(t, {
-      config: { health: { tcp: [{ addr, interval: INTERVAL, timeout: '1s', threshold: 2 }] } },
+    const registry = await startWatched(t, {
+      health: { tcp: [{ addr, interval: INTERVAL, timeout: '1s', threshold: 2 }] },
     })
     await untilProblems(registry, [])
     await close(first)
@@ -139,7 +154,7 @@ test('health', { concurrency: 3 }, async (t) => {
         interval: INTERVAL,
         threshold: 5,
       }
-      const registry = await startRegistry(t, { config: { health: { http: [check] } } })
+      const registry = await startWatched(t, { health: { http: [check] } })
       await untilProblems(registry, [])
       upstream.status = 302
       upstream.requests.length = 0
@@ -183,6 +198,10 @@ test('the listener for operators has health and metrics, and nothing of the regi
   }
   assert.equal((await fetch(`${registry.url}/metrics`)).status, 403, 'clients need the right to read metrics')
   assert.equal((await fetch(`${registry.url}/debug/health`)).status, 200)
+  for (const method of ['GET', 'HEAD']) {
+    const probed = await fetch(registry.url, { method })
+    assert.deepEqual([probed.status, await probed.text()], [200, ''], 'probes of CNCF distribution ask at /')
+  }
   assert.equal(await registry.stop(), 0)
   await assert.rejects(fetch(`${debug}/healthz`))
 })

@@ -7,11 +7,14 @@ export interface OperationsOptions {
   readonly metricsPath: string | undefined
   /** The right that reading metrics needs. */
   readonly metricsRight: string
+  /** Only operators reach the listener: it says what is wrong, and has nothing at `/`. */
+  readonly isForOperators: boolean
 }
 
 /**
  * Adds what operators and orchestrators ask for: `/healthz` (the process answers), `/readyz` and, as CNCF distribution
- * names it, `/debug/health` (it can serve requests), and metrics in Prometheus's text format.
+ * names it, `/debug/health` (it can serve requests), and metrics in Prometheus's text format. What is wrong, with the names
+ * of what is asked, is only for operators: anyone may ask whether the server is ready.
  */
 export function registerOperations(
   app: FastifyInstance,
@@ -19,6 +22,15 @@ export function registerOperations(
   options: OperationsOptions,
 ): void {
   const { health, metrics } = dependencies
+  if (!options.isForOperators) {
+    // Probes of CNCF distribution ask here; the console will be at this URL.
+    app.route({
+      method: ['GET', 'HEAD'],
+      url: '/',
+      config: { right: 'public', handler: 'root' },
+      handler: async (_request, reply) => replyUncached(reply).send(),
+    })
+  }
   app.route({
     method: ['GET', 'HEAD'],
     url: '/healthz',
@@ -33,9 +45,10 @@ export function registerOperations(
       handler: async (_request, reply) => {
         const problems = await health.problems()
         const isReady = Object.keys(problems).length === 0
+        const status = isReady ? 'ok' : 'unavailable'
         return replyUncached(reply)
           .code(isReady ? 200 : 503)
-          .send({ status: isReady ? 'ok' : 'unavailable', problems })
+          .send(options.isForOperators ? { status, problems } : { status })
       },
     })
   }
