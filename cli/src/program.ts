@@ -10,7 +10,7 @@ import { version } from './commands/version.ts'
  */
 export function createProgram(current: string): Command {
   const program = new Command('entrepot')
-    .description('A registry for container images and packages.')
+    .description('A registry for container images and other OCI artifacts.')
     .usage('<command>')
     .version(`entrepot ${current}`, '-V, --version', 'print the version')
     .helpOption('-h, --help', 'print this help')

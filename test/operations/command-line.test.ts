@@ -33,6 +33,13 @@ test('every command tells with --help what it does, what it takes and an example
   assert.deepEqual(seen.toSorted(), ['', 'config', 'config check', 'config print', 'serve', 'version'])
 })
 
+test('the help and package.json say what is kept: images and other OCI artifacts, as long as there are no packages', async () => {
+  const { description } = record(JSON.parse(await readFile(MANIFEST, 'utf8')))
+  assert.equal(description, 'A self-hosted registry for container images and other OCI artifacts')
+  const { stdout } = await entrepot(['--help'])
+  assert.match(stdout, /^A registry for container images and other OCI artifacts\.$/m)
+})
+
 test('the version is the one in package.json, for people and for machines', async () => {
   const { version } = record(JSON.parse(await readFile(MANIFEST, 'utf8')))
   for (const args of [['version'], ['--version'], ['-V']]) {
