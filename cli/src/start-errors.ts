@@ -1,5 +1,5 @@
 import { relative, resolve } from 'node:path'
-import type { Config } from '@entrepot/server/config'
+import { type Address, type Config, formatAddress } from '@entrepot/server/config'
 
 /** SQLite's result codes (sqlite.org/rescode.html). */
 const SQLITE = { busy: 5, corrupt: 11, notADatabase: 26 } as const
@@ -19,9 +19,11 @@ export function explainStartError(error: unknown, config: Config): unknown {
 function explainAddress(error: Error, code: string, { http }: Config): string | undefined {
   const syscall = textOf(error, 'syscall')
   if (syscall !== 'listen' && syscall !== 'getaddrinfo') return undefined
-  const place = syscall === 'listen' ? `:${textOf(error, 'port')}` : `${textOf(error, 'hostname')}:`
-  const isDebug = http.debug.addr?.includes(place) === true && !http.addr.includes(place)
-  const address = isDebug ? http.debug.addr : http.addr
+  const isMeant = (addr: Address): boolean =>
+    syscall === 'listen' ? textOf(error, 'port') === String(addr.port) : textOf(error, 'hostname') === addr.host
+  const debug = http.debug.addr
+  const isDebug = debug !== undefined && isMeant(debug) && !isMeant(http.addr)
+  const address = formatAddress(isDebug ? debug : http.addr)
   const setting = isDebug ? '"http.debug.addr" (REGISTRY_HTTP_DEBUG_ADDR)' : '"http.addr" (REGISTRY_HTTP_ADDR)'
   switch (code) {
     case 'EADDRINUSE':

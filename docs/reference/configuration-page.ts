@@ -14,7 +14,7 @@ const TEXTS = {
     title: 'Configuration',
     intro: [
       "The file is CNCF distribution's `config.yml`, with further keys of Entrepot's own. `entrepot config check FILE` says what is wrong with one, `entrepot config print FILE` prints what is in force. Without a file Entrepot listens on 127.0.0.1:5000, keeps its data in `./data` and allows deleting.",
-      'Every key can be set by an environment variable: `REGISTRY_`, then the path in capitals, joined by underscores. `http.addr` is `REGISTRY_HTTP_ADDR`; the value is read as YAML, so that `REGISTRY_AUTH_ANONYMOUS="[pull]"` is a list. `REGISTRY_CONFIGURATION_PATH` names the file where the command does not.',
+      'Every key can be set by an environment variable: `REGISTRY_`, then the path in capitals, joined by underscores. `http.addr` is `REGISTRY_HTTP_ADDR`; the value is read as YAML, so that `REGISTRY_AUTH_ANONYMOUS="[pull]"` is a list. An element of a list has its number in the path, from 0 without gaps: `REGISTRY_HTTP_TLS_CLIENTCAS_0`, `REGISTRY_HEALTH_TCP_0_ADDR`; it replaces the one that the file has there, or comes after the last. `REGISTRY_CONFIGURATION_PATH` names the file where the command does not.',
       'A key that does not exist stops the start, with its line and the nearest key that does. Lengths of time are written as in Go: `30s`, `5m`, `1h30m`.',
     ],
     columns: ['Key', 'Value', 'Default', 'What it is for'],
@@ -33,7 +33,7 @@ const TEXTS = {
     title: '配置参考',
     intro: [
       '配置文件就是 CNCF distribution 的 `config.yml`，外加 Entrepot 自己的配置项。`entrepot config check 文件` 检查文件有什么问题，`entrepot config print 文件` 打印实际生效的配置。不指定配置文件时，Entrepot 监听 127.0.0.1:5000，数据放在 `./data`，并允许删除。',
-      '每个配置项都可以用环境变量设置：`REGISTRY_` 加上大写的路径，以下划线连接。例如 `http.addr` 对应 `REGISTRY_HTTP_ADDR`；值按 YAML 解析，因此 `REGISTRY_AUTH_ANONYMOUS="[pull]"` 是一个列表。命令行没有给出文件时，使用 `REGISTRY_CONFIGURATION_PATH` 指定的文件。',
+      '每个配置项都可以用环境变量设置：`REGISTRY_` 加上大写的路径，以下划线连接。例如 `http.addr` 对应 `REGISTRY_HTTP_ADDR`；值按 YAML 解析，因此 `REGISTRY_AUTH_ANONYMOUS="[pull]"` 是一个列表。列表的元素在路径中写出序号，从 0 起连续：`REGISTRY_HTTP_TLS_CLIENTCAS_0`、`REGISTRY_HEALTH_TCP_0_ADDR`；它替换文件中该位置的元素，或接在最后一个之后。命令行没有给出文件时，使用 `REGISTRY_CONFIGURATION_PATH` 指定的文件。',
       '出现不存在的配置项时拒绝启动，并指出所在行和最接近的有效配置项。时长采用 Go 的写法：`30s`、`5m`、`1h30m`。',
     ],
     columns: ['配置项', '取值', '默认值', '用途'],
@@ -57,6 +57,8 @@ const REASONS_ZH: Record<string, string> = {
   proxy: '本版本不支持，请删除。',
   'http.tls.letsencrypt': '本版本不支持，请设置 `http.tls.certificate` 和 `http.tls.key`。',
   'http.h2c': 'HTTP/2 只在 TLS 上使用。',
+  'http.net': '本版本不支持，请用 `tcp` 监听端口。',
+  'http.tls.clientauth': '本版本不支持；设置 `http.tls.clientcas` 后，每个客户端都必须出示可验证的证书。',
   'storage.redirect': 'blob 由 Entrepot 自己提供。',
   'storage.cache': '元数据在数据库中，不需要另外的缓存。',
   'storage.tag': '标签在数据库中，查找不需要限制并发。',
@@ -95,14 +97,14 @@ export function configurationPage(language: Language): string {
 function knownRows(language: Language): string[][] {
   const texts = TEXTS[language]
   const rows = new Map<string, { keys: string[]; happens: string; why: string }>()
-  for (const { path, rule, reason, when } of KNOWN_KEYS) {
+  for (const { path, rule, reason, when, value } of KNOWN_KEYS) {
     const key = path.join('.')
     const row = rows.get(rule + reason) ?? {
       keys: [],
       happens: texts[rule] + (when === undefined ? '' : texts.enabledOnly),
       why: language === 'en' ? sentence(reason) : reasonInChinese(key),
     }
-    row.keys.push(code(key))
+    row.keys.push(code(value === undefined ? key : `${key}: ${value}`))
     rows.set(rule + reason, row)
   }
   return [...rows.values()].map(({ keys, happens, why }) => [keys.join(', '), happens, why])

@@ -2,20 +2,18 @@ import type { BlobStore } from '#core/blobs'
 import type { ManifestPolicy } from '#formats/oci'
 import { fileCheck, type HealthCheck, httpCheck, tcpCheck } from '#platform/health'
 import type { HttpServerOptions } from '#platform/http'
-import type { Config } from './config/index.ts'
+import type { Address, Config } from './config/index.ts'
 
-/** Reads `host:port`; without a host, every address of the machine is meant. */
-function parseAddress(address: string): { host: string; port: number } {
-  const colon = address.lastIndexOf(':')
-  const host = address.slice(0, colon).replace(/^\[(.*)\]$/, '$1')
-  return { host: host === '' ? '::' : host, port: Number(address.slice(colon + 1)) }
+/** Without a host, every address of the machine is meant. */
+function withHost({ host, port }: Address): Address {
+  return { host: host === '' ? '::' : host, port }
 }
 
 /** How the main listener behaves. */
 export function httpServerOptions(config: Config): HttpServerOptions {
   const { http, limits } = config
   return {
-    ...parseAddress(http.addr),
+    ...withHost(http.addr),
     tls:
       http.tls === undefined
         ? undefined
@@ -35,8 +33,8 @@ export function httpServerOptions(config: Config): HttpServerOptions {
 }
 
 /** The listener for operators: plain HTTP, without the registry. */
-export function debugServerOptions(config: Config, address: string): HttpServerOptions {
-  return { ...httpServerOptions(config), ...parseAddress(address), tls: undefined, isAccessLogged: false }
+export function debugServerOptions(config: Config, address: Address): HttpServerOptions {
+  return { ...httpServerOptions(config), ...withHost(address), tls: undefined, isAccessLogged: false }
 }
 
 /** The regular looks that `health` asks for. */
@@ -69,7 +67,7 @@ export function healthChecks(config: Config, store: BlobStore): HealthCheck[] {
   for (const check of tcp) {
     checks.push(
       tcpCheck({
-        ...parseAddress(check.addr),
+        ...withHost(check.addr),
         timeoutMs: check.timeout,
         intervalMs: check.interval,
         threshold: check.threshold,
@@ -81,21 +79,19 @@ export function healthChecks(config: Config, store: BlobStore): HealthCheck[] {
 
 /** What `validation` asks of manifests. */
 export function manifestPolicy(config: Config): ManifestPolicy {
-  const { disabled, manifests } = config.validation
+  const { enabled, disabled, manifests } = config.validation
   const { urls, indexes } = manifests
-  const hasUrlRules = !disabled && (urls.allow.length > 0 || urls.deny.length > 0)
+  // As in distribution, "enabled: true" outweighs "disabled: true", and "enabled: false" alone says nothing.
+  const isOff = disabled && enabled !== true
+  const hasUrlRules = !isOff && (urls.allow.length > 0 || urls.deny.length > 0)
   return {
-    urls: hasUrlRules ? { allow: toPatterns(urls.allow), deny: toPatterns(urls.deny) } : undefined,
+    urls: hasUrlRules ? urls : undefined,
     requiresIndexChild: (platform) => {
-      if (disabled || indexes.platforms === 'none') return false
+      if (isOff || indexes.platforms === 'none') return false
       if (indexes.platforms === 'all') return true
       return indexes.platformlist.some(
         (wanted) => wanted.os === platform?.os && wanted.architecture === platform.architecture,
       )
     },
   }
-}
-
-function toPatterns(sources: readonly string[]): RegExp[] {
-  return sources.map((source) => new RegExp(source))
 }

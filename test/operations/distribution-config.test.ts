@@ -41,7 +41,8 @@ auth:
   anonymous: [pull]
 http:
   addr: :5000
-  tls: {certificate: c, key: k, letsencrypt: {cachefile: /path/to/cache-file}}
+  net: unix
+  tls: {certificate: c, key: k, clientauth: verify-client-cert-if-given, letsencrypt: {cachefile: /path/to/cache-file}}
   h2c: {enabled: true}
 proxy: {remoteurl: "https://registry-1.docker.io"}
 notifications: {endpoints: []}
@@ -154,8 +155,8 @@ test('what would change who is let in, or where data goes, is refused, all at on
     assert.ok(lines[Number(line) - 1]?.includes(`${key}:`), `${String(path)} is not on line ${String(line)}`)
   }
   const expected = ['storage.s3', 'storage.gcs', 'storage.azure', 'storage.swift', 'storage.oss', 'storage.inmemory']
-  expected.push('auth.htpasswd', 'auth.token', 'auth.silly', 'http.tls.letsencrypt', 'http.h2c')
-  expected.push('proxy', 'notifications', 'middleware', 'policy')
+  expected.push('auth.htpasswd', 'auth.token', 'auth.silly', 'http.tls.letsencrypt', 'http.h2c', 'http.net')
+  expected.push('http.tls.clientauth', 'proxy', 'notifications', 'middleware', 'policy')
   assert.deepEqual(inOrder(found.map(({ path }) => path)), inOrder(expected))
   const serving = await entrepot(['serve', file], { cwd: join(file, '..') })
   assert.equal(serving.code, 1)

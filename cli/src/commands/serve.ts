@@ -1,5 +1,4 @@
 import { Command } from 'commander'
-import { explainStartError } from '../start-errors.ts'
 
 /** `entrepot serve [config.yml]` */
 export function serve(version: string): Command {
@@ -23,7 +22,8 @@ Examples:
       const { loadConfig } = await import('@entrepot/server/config')
       const { config, warnings } = loadConfig({ file })
       const server = await import('@entrepot/server')
-      await server.serve({ config, warnings, version }).catch((error: unknown) => {
+      await server.serve({ config, warnings, version }).catch(async (error: unknown) => {
+        const { explainStartError } = await import('../start-errors.ts')
         throw explainStartError(error, config)
       })
     })

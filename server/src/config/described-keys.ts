@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { SCHEMA_NODES, type SchemaNode } from './schema-tree.ts'
+import { SCHEMA_NODES, type SchemaNode, startsWith, unwrap } from './schema-tree.ts'
 
 /** What may stand for a key, for those who write a file. */
 export interface DescribedValue {
@@ -31,12 +31,8 @@ export function describeKeys(): DescribedKey[] {
 
 function isListOfSections(node: SchemaNode): boolean {
   return SCHEMA_NODES.some(
-    ({ kind, path }) => kind === 'entry' && path.length === node.path.length + 1 && isBelow(path, node.path),
+    ({ kind, path }) => kind === 'entry' && path.length === node.path.length + 1 && startsWith(path, node.path),
   )
-}
-
-function isBelow(path: readonly string[], section: readonly string[]): boolean {
-  return section.every((key, index) => path[index] === key)
 }
 
 function describe(node: SchemaNode): DescribedKey {
@@ -46,14 +42,6 @@ function describe(node: SchemaNode): DescribedKey {
   const { inner, byDefault, isOptional } = unwrap(node.schema)
   const list = node.kind === 'entry' ? node.path.slice(0, -1).join('.') : undefined
   return { path: node.path, list, value: describeValue(inner, name), byDefault, isOptional, texts: { en, zh } }
-}
-
-function unwrap(schema: unknown): { inner: unknown; byDefault: unknown; isOptional: boolean } {
-  if (schema instanceof z.ZodDefault || schema instanceof z.ZodPrefault) {
-    return { ...unwrap(schema.unwrap()), byDefault: schema.def.defaultValue }
-  }
-  if (schema instanceof z.ZodOptional) return { ...unwrap(schema.unwrap()), isOptional: true }
-  return { inner: schema, byDefault: undefined, isOptional: false }
 }
 
 function describeValue(schema: unknown, name: string): DescribedValue {
@@ -69,7 +57,7 @@ function describeValue(schema: unknown, name: string): DescribedValue {
 
 function kindOf(schema: unknown, name: string): DescribedValue['kind'] {
   if (schema instanceof z.ZodEnum || schema instanceof z.ZodLiteral) return 'choice'
-  if (schema instanceof z.ZodCodec) return 'duration'
+  if (schema instanceof z.ZodCodec) return schema.def.out instanceof z.ZodNumber ? 'duration' : 'text'
   if (schema instanceof z.ZodBoolean) return 'flag'
   if (schema instanceof z.ZodRecord) return 'map'
   if (schema instanceof z.ZodNumber) return 'number'

@@ -38,10 +38,12 @@ export function parseValue(text: string): unknown {
   return yaml.errors.length > 0 ? text : yaml.toJS()
 }
 
+/** Whether a value is a map of keys. */
 export function isRecord(value: unknown): value is ConfigDocument {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
+/** The value at a path; undefined where there is none. */
 export function getIn(document: ConfigDocument, path: readonly string[]): unknown {
   let value: unknown = document
   for (const key of path) value = isRecord(value) && Object.hasOwn(value, key) ? value[key] : undefined
@@ -61,6 +63,7 @@ export function setIn(document: ConfigDocument, path: readonly string[], value: 
   if (last !== undefined) section[last] = value
 }
 
+/** Takes the key at a path out, if it is there. */
 export function removeIn(document: ConfigDocument, path: readonly string[]): void {
   const section = getIn(document, path.slice(0, -1))
   const last = path.at(-1)

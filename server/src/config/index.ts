@@ -6,6 +6,7 @@ import { readFileSync } from 'node:fs'
 import { isIP } from 'node:net'
 import { stringify } from 'yaml'
 import type { z } from 'zod'
+import { type Action, ACTIONS } from '#core/access'
 import {
   type ConfigDocument,
   type ConfigSource,
@@ -17,13 +18,15 @@ import {
 import { applyEnvironment, type Environment, variableOf } from './environment.ts'
 import { KNOWN_KEYS } from './known-keys.ts'
 import { ConfigError, type ConfigProblem, nearest } from './problems.ts'
-import { ACTIONS, configSchema, type ParsedConfig } from './schema.ts'
+import { configSchema, type ParsedConfig } from './schema.ts'
 import { keysOf, SCHEMA_NODES, startsWith } from './schema-tree.ts'
+import { address, formatAddress } from './values.ts'
 
+export { type Address, formatAddress } from './values.ts'
 export { ConfigError, type ConfigProblem, formatProblem } from './problems.ts'
 
 /** The configuration in force: every default filled in, lengths of time in milliseconds. */
-export type Config = ParsedConfig & { readonly auth: { readonly anonymous: readonly (typeof ACTIONS)[number][] } }
+export type Config = ParsedConfig & { readonly auth: { readonly anonymous: readonly Action[] } }
 
 /** Something to say about the configuration that does not stop the start. */
 export interface ConfigWarning {
@@ -52,11 +55,16 @@ export function loadConfig(options: { file?: string | undefined; env?: Environme
   )
   const { document } = source
   normalizeDocument(document)
-  const { sources, warnings } = applyEnvironment(document, environment)
+  const { sources, warnings, problems: misplaced } = applyEnvironment(document, environment)
   const known = applyKnownKeys(document)
   removeEmptySections(document)
   const parsed = configSchema.safeParse(document, { reportInput: true })
-  const problems = [...known.problems, ...(parsed.success ? [] : parsed.error.issues.flatMap(toProblems))]
+  const problems = [
+    ...misplaced,
+    ...known.problems,
+    ...(parsed.success ? [] : parsed.error.issues.flatMap(toProblems)),
+    ...checkExposure(document),
+  ]
   if (!parsed.success || problems.length > 0)
     throw new ConfigError(
       problems
@@ -65,8 +73,6 @@ export function loadConfig(options: { file?: string | undefined; env?: Environme
       file,
     )
   const config = { ...parsed.data, auth: { anonymous: parsed.data.auth.anonymous ?? [...ACTIONS] } }
-  const exposure = checkExposure(parsed.data)
-  if (exposure !== undefined) throw new ConfigError([locate(exposure, source, sources)], file)
   return { config, warnings: [...warnings, ...known.warnings].map((message) => ({ message })) }
 }
 
@@ -108,9 +114,9 @@ function removeEmptySections(document: ConfigDocument): void {
 function applyKnownKeys(document: ConfigDocument): { problems: ConfigProblem[]; warnings: string[] } {
   const problems: ConfigProblem[] = []
   const warnings: string[] = []
-  for (const { path, rule, reason, when } of KNOWN_KEYS) {
+  for (const { path, rule, reason, when, value: only } of KNOWN_KEYS) {
     const value = getIn(document, path)
-    if (value === undefined || when?.(value) === false) continue
+    if (value === undefined || when?.(value) === false || (only !== undefined && value !== only)) continue
     removeIn(document, path)
     if (rule === 'refused') problems.push({ path: path.join('.'), message: reason })
     else warnings.push(`${path.join('.')} is accepted, but not needed: ${reason}`)
@@ -146,6 +152,7 @@ function expectation(issue: z.core.$ZodIssue): string {
 
 /** Says where a problem is: in a variable, or on a line of the file. */
 function locate(problem: ConfigProblem, source: ConfigSource, sources: ReadonlyMap<string, string>): ConfigProblem {
+  if (problem.variable !== undefined) return problem
   const path = problem.path.split('.')
   for (let length = path.length; length > 0; length--) {
     const variable = sources.get(path.slice(0, length).join('.'))
@@ -154,17 +161,23 @@ function locate(problem: ConfigProblem, source: ConfigSource, sources: ReadonlyM
   return { ...problem, line: source.lineOf(path) }
 }
 
-/** Whoever can reach the address is let in by default, so that anything but loopback must be meant. */
-function checkExposure(config: ParsedConfig): ConfigProblem | undefined {
-  const host = config.http.addr.replace(/:\d+$/, '').replace(/^\[(.*)\]$/, '$1')
-  const isLoopback = host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'))
-  if (isLoopback || config.auth.anonymous !== undefined) return undefined
-  return {
-    path: 'http.addr',
-    message:
-      `"${config.http.addr}" can be reached from other machines, and there are no accounts yet: whoever reaches it could ` +
-      'read, change and delete everything. Listen on 127.0.0.1, or say what anyone may do, for example\n' +
-      '    auth:\n      anonymous: [pull]\n' +
-      `  (all of it: [${ACTIONS.join(', ')}]; or ${variableOf(['auth', 'anonymous'])}="[pull]")`,
-  }
+/**
+ * Whoever can reach the address is let in by default, so that anything but loopback must be meant. Looks at the document,
+ * so that it is said together with all else that is wrong; an address that cannot be read is reported by the schema.
+ */
+function checkExposure(document: ConfigDocument): ConfigProblem[] {
+  const parsed = address.safeParse(getIn(document, ['http', 'addr']))
+  if (!parsed.success || getIn(document, ['auth', 'anonymous']) !== undefined) return []
+  const { host } = parsed.data
+  if (host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'))) return []
+  return [
+    {
+      path: 'http.addr',
+      message:
+        `"${formatAddress(parsed.data)}" can be reached from other machines, and there are no accounts yet: whoever ` +
+        'reaches it could read, change and delete everything. Listen on 127.0.0.1, or say what anyone may do, for example\n' +
+        '    auth:\n      anonymous: [pull]\n' +
+        `  (all of it: [${ACTIONS.join(', ')}]; or ${variableOf(['auth', 'anonymous'])}="[pull]")`,
+    },
+  ]
 }

@@ -1,13 +1,14 @@
 /**
  * Keys of CNCF distribution that this version does not act on. `refused` would change what is protected or stored if it
  * were passed over, so it stops the start; `ignored` is not needed here and only draws a warning.
- * `when` limits a rule to a value.
+ * `when` or `value` limits a rule to some values; the others are acted on.
  */
 export interface KnownKey {
   readonly path: readonly string[]
   readonly rule: 'refused' | 'ignored'
   readonly reason: string
   readonly when?: (value: unknown) => boolean
+  readonly value?: string
 }
 
 const NOT_YET = 'is not supported in this version'
@@ -21,6 +22,7 @@ const refused = (path: string, reason = `${NOT_YET}; remove it`): KnownKey => ({
 })
 const ignored = (path: string, reason: string): KnownKey => ({ path: path.split('.'), rule: 'ignored', reason })
 
+/** Of two rules for a key, the first that fits holds. */
 export const KNOWN_KEYS: readonly KnownKey[] = [
   ...['htpasswd', 'token', 'silly'].map((scheme) => refused(`auth.${scheme}`, NO_ACCOUNTS)),
   ignored('auth.none', '"auth.anonymous" says what anyone may do'),
@@ -34,6 +36,11 @@ export const KNOWN_KEYS: readonly KnownKey[] = [
   refused('http.tls.letsencrypt', `${NOT_YET}; set "http.tls.certificate" and "http.tls.key"`),
   { ...refused('http.h2c', `${NOT_YET}; HTTP/2 is spoken over TLS`), when: isEnabled },
   ignored('http.h2c', 'HTTP/2 without TLS is never spoken'),
+  { ...refused('http.net', `${NOT_YET}; listen on a port, with "tcp"`), value: 'unix' },
+  ...['request-client-cert', 'require-any-client-cert', 'verify-client-cert-if-given'].map((value) => ({
+    ...refused('http.tls.clientauth', `${NOT_YET}; with "http.tls.clientcas" every client must show a verified one`),
+    value,
+  })),
   ignored('storage.redirect', 'blobs are served by Entrepot itself'),
   ignored('storage.cache', 'metadata is in the database, which needs no cache beside it'),
   ignored('storage.tag', 'tags are in the database; looking them up needs no limit'),

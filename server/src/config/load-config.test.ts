@@ -39,7 +39,7 @@ const SAMPLES: Readonly<Record<string, unknown>> = {
   'http.draintimeout': '1500ms',
   'http.tls.certificate': '/etc/cert.pem',
   'http.tls.key': '/etc/key.pem',
-  'http.tls.clientcas': ['/etc/ca.pem'],
+  'http.tls.clientcas': ['/etc/ca.pem', '1'],
   'http.tls.clientauth': 'require-and-verify-client-cert',
   'http.tls.minimumtls': 'tls1.3',
   'http.tls.ciphersuites': ['TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384'],
@@ -55,10 +55,13 @@ const SAMPLES: Readonly<Record<string, unknown>> = {
   'health.http': [
     { uri: 'http://a.example/', statuscode: 204, headers: { a: ['b'] }, interval: '3s', timeout: '2s', threshold: 1 },
   ],
-  'health.tcp': [{ addr: 'redis.example:6379', interval: '3s', timeout: '2s', threshold: 1 }],
+  'health.tcp': [
+    { addr: 'redis.example:6379', interval: '3s', timeout: '2s', threshold: 1 },
+    { addr: '[::1]:6379', interval: '4s', timeout: '1s', threshold: 2 },
+  ],
   'validation.enabled': true,
   'validation.disabled': true,
-  'validation.manifests.urls.allow': ['^https://a/'],
+  'validation.manifests.urls.allow': ['^https://a/[\\\\/]', '\\\\\\/'],
   'validation.manifests.urls.deny': ['^http:'],
   'validation.manifests.indexes.platforms': 'list',
   'validation.manifests.indexes.platformlist': [{ os: 'linux', architecture: 'arm64' }],
@@ -107,41 +110,60 @@ function documentOf(keys: readonly string[]): string {
   return JSON.stringify(document, null, 2)
 }
 
-function variablesOf(keys: readonly string[]): Record<string, string> {
+/** A variable for each key; with `byElement` one for each element of a list, with `byField` one for each of its keys. */
+function variablesOf(keys: readonly string[], style?: 'byElement' | 'byField'): Record<string, string> {
   return Object.fromEntries(
-    keys.map((key) => {
-      const value = SAMPLES[key]
-      return [
-        `REGISTRY_${key.replaceAll('.', '_').toUpperCase()}`,
-        typeof value === 'string' ? value : JSON.stringify(value),
-      ]
-    }),
+    keys.flatMap((key) => split(`REGISTRY_${key.replaceAll('.', '_').toUpperCase()}`, SAMPLES[key], style)),
   )
 }
 
-test('every key can be set by its variable, to the same as in a file', () => {
+function split(name: string, value: unknown, style?: 'byElement' | 'byField'): [string, string][] {
+  if (style === undefined || !Array.isArray(value)) {
+    return [[name, typeof value === 'string' ? value : JSON.stringify(value)]]
+  }
+  return value.flatMap((element: unknown, index) =>
+    style === 'byField' && typeof element === 'object' && element !== null
+      ? Object.entries(element).flatMap(([key, field]) => split(`${name}_${index}_${key.toUpperCase()}`, field))
+      : split(`${name}_${index}`, element),
+  )
+}
+
+test('every key can be set by its variable, and every list by one for each element, to the same as in a file', () => {
   const keys = SCHEMA_NODES.filter((node) => node.kind === 'value' || node.kind === 'map').map((node) => node.path)
   assert.deepEqual(KEYS.toSorted(), keys.map((path) => path.join('.')).toSorted(), 'each key needs a sample')
   const plain = configToDocument(loadText('version: 0.1').config)
   for (const key of KEYS) {
     const set = TLS_PAIR.includes(key) ? TLS_PAIR : key.startsWith('http.tls.') ? [...TLS_PAIR, key] : [key]
+    const fromFile = configToDocument(loadText(documentOf(set)).config)
     const fromVariable = configToDocument(loadText('version: 0.1', variablesOf(set)).config)
-    assert.deepEqual(fromVariable, configToDocument(loadText(documentOf(set)).config), key)
+    assert.deepEqual(fromVariable, fromFile, key)
+    for (const style of ['byElement', 'byField'] as const) {
+      const { config, warnings } = loadText('version: 0.1', variablesOf(set, style))
+      assert.deepEqual(configToDocument(config), fromFile, `${key} ${style}`)
+      assert.deepEqual(warnings, [], key)
+    }
     const isOnlyChoice = ['version', 'http.net', 'http.tls.clientauth'].includes(key)
     if (!isOnlyChoice) assert.notDeepEqual(fromVariable, plain, `${key} changes nothing`)
   }
 })
 
 test('variables, a file, and any mixture of both give the same configuration, and so does what is printed of it', () => {
-  const choice = fc.record({ keys: fc.subarray(KEYS), fromFile: fc.subarray(KEYS) })
+  const choice = fc.record({
+    keys: fc.subarray(KEYS),
+    fromFile: fc.subarray(KEYS),
+    style: fc.constantFrom(undefined, 'byElement' as const, 'byField' as const),
+  })
   fc.assert(
-    fc.property(choice, ({ keys, fromFile }) => {
+    fc.property(choice, ({ keys, fromFile, style }) => {
       const set = keys.some((key) => key.startsWith('http.tls.')) ? [...new Set([...keys, ...TLS_PAIR])] : keys
       const { config } = loadText(documentOf(set))
       const inForce = configToDocument(config)
       const mixed = loadText(
         documentOf(set.filter((key) => fromFile.includes(key))),
-        variablesOf(set.filter((key) => !fromFile.includes(key))),
+        variablesOf(
+          set.filter((key) => !fromFile.includes(key)),
+          style,
+        ),
       )
       assert.deepEqual(configToDocument(mixed.config), inForce)
       assert.deepEqual(configToDocument(loadText(printConfig(config)).config), inForce)
@@ -182,7 +204,7 @@ test('a key with one letter wrong is reported on its line, with the key that was
     fc.property(typo, ([path, wrong]) => {
       const parent = path.slice(0, -1)
       const known = KNOWN_KEYS.filter((key) => key.path.slice(0, -1).join('.') === parent.join('.'))
-      const siblings = [...keysOf(parent), ...known.map((key) => key.path.at(-1) ?? '')]
+      const siblings = [...new Set([...keysOf(parent), ...known.map((key) => key.path.at(-1) ?? '')])]
       // Between two keys that are as near, such as http and tcp for "ttp", nobody can tell.
       fc.pre(!siblings.includes(wrong) && siblings.filter((key) => areOneTypoApart(wrong, key)).length === 1)
       const lines = parent.map((name, depth) => `${'  '.repeat(depth)}${name}:\n`)
@@ -210,7 +232,8 @@ test('a key of an entry in a list is known, and one with a letter wrong is repor
 test('all that is wrong is reported at once, in the order of the file, with what was expected', () => {
   const problems = problemsOf(`version: 0.1
 http:
-  addr: localhost
+  addr: :5000
+  debug: {addr: localhost}
   headers:
     Bad Name: [x]
     X-Text: nosniff
@@ -227,21 +250,22 @@ log:
 catalog: {maxentries: 0}
 `)
   assert.deepEqual(
-    problems.map(({ line, path, message }) => `${line} ${path}: ${message}`),
+    problems.map(({ line, path, message }) => `${line} ${path}: ${message.split(' reaches', 1).join('')}`),
     [
-      '3 http.addr: expected host:port, such as 127.0.0.1:5000, [::1]:5000 or :5000',
-      '5 http.headers.Bad Name: expected the name of a header that may be set',
-      '6 http.headers.X-Text: expected a list of values',
-      '8 storage.delete.enabled: expected true or false',
-      '9 storage.maintenance.uploadpurging.age: expected a length of time with its unit, such as 30s, 5m or 168h',
-      '9 storage.maintenance.uploadpurging.interval: expected a length of time with its unit, such as 30s, 5m or 168h, of 596h at most',
-      '11 validation.manifests.urls.allow.0: expected a regular expression',
-      '11 validation.manifests.urls.deny: expected a list',
-      '12 limits: expected a section of keys',
-      '14 health.http.0.uri: expected a URL such as https://registry.example.com',
-      '14 health.http.0.statuscode: expected a status code from 100 to 599',
-      '16 log.fields.a: expected text, a number, true or false',
-      '17 catalog.maxentries: expected a whole number of 1 or more',
+      '3 http.addr: ":5000" can be reached from other machines, and there are no accounts yet: whoever',
+      '4 http.debug.addr: expected host:port, such as 127.0.0.1:5000, [::1]:5000 or :5000',
+      '6 http.headers.Bad Name: expected the name of a header that may be set',
+      '7 http.headers.X-Text: expected a list of values',
+      '9 storage.delete.enabled: expected true or false',
+      '10 storage.maintenance.uploadpurging.age: expected a length of time with its unit, such as 30s, 5m or 168h',
+      '10 storage.maintenance.uploadpurging.interval: expected a length of time with its unit, such as 30s, 5m or 168h, of 596h at most',
+      '12 validation.manifests.urls.allow.0: expected a regular expression',
+      '12 validation.manifests.urls.deny: expected a list',
+      '13 limits: expected a section of keys',
+      '15 health.http.0.uri: expected a URL such as https://registry.example.com',
+      '15 health.http.0.statuscode: expected a status code from 100 to 599',
+      '17 log.fields.a: expected text, a number, true or false',
+      '18 catalog.maxentries: expected a whole number of 1 or more',
     ],
   )
 })
@@ -263,6 +287,49 @@ test('a variable that names no key is only warned of, with the nearest; those of
     warnings.map(({ message }) => message),
     ['the environment variable REGISTRY_HTTP_ADRR names no key; did you mean REGISTRY_HTTP_ADDR?'],
   )
+})
+
+test('variables for elements of a list replace those of the file, key by key, and add to them', () => {
+  const { config } = loadText(
+    'version: 0.1\nhealth: {tcp: [{addr: "a:1", threshold: 7}, {addr: "b:1"}]}\nauth: {anonymous: [pull]}\n',
+    {
+      REGISTRY_HEALTH_TCP_0_ADDR: 'c:1',
+      REGISTRY_HEALTH_TCP_3: '{addr: "e:1"}',
+      REGISTRY_HEALTH_TCP_2_THRESHOLD: '9',
+      REGISTRY_HEALTH_TCP_2_ADDR: 'd:1',
+      REGISTRY_AUTH_ANONYMOUS_1: 'push',
+    },
+  )
+  assert.deepEqual(
+    config.health.tcp.map(({ addr, threshold }) => [addr.host, threshold]),
+    [
+      ['c', 7],
+      ['b', 3],
+      ['d', 9],
+      ['e', 3],
+    ],
+  )
+  assert.deepEqual(config.auth.anonymous, ['pull', 'push'])
+})
+
+test('a gap in the numbers of elements is a problem of the variable, and one that is wrong is named', () => {
+  const [gap, wrong, ...rest] = problemsOf('version: 0.1\nhealth: {tcp: [{addr: "a:1"}]}\n', {
+    REGISTRY_HEALTH_TCP_2_ADDR: 'b:1',
+    REGISTRY_VALIDATION_MANIFESTS_URLS_DENY_0: '(',
+  })
+  assert.deepEqual(gap, {
+    path: 'health.tcp.2.addr',
+    variable: 'REGISTRY_HEALTH_TCP_2_ADDR',
+    message: 'the next element of this list has the number 1; number them from 0 without gaps',
+  })
+  assert.equal(wrong?.variable, 'REGISTRY_VALIDATION_MANIFESTS_URLS_DENY_0')
+  assert.equal(wrong.message, 'expected a regular expression')
+  assert.deepEqual(rest, [])
+})
+
+test('a variable for a key that elements of a list do not have is warned of, with the nearest', () => {
+  const { warnings } = loadText('version: 0.1', { REGISTRY_HEALTH_TCP_4_ADRR: 'a:1' })
+  assert.match(warnings[0]?.message ?? '', /did you mean REGISTRY_HEALTH_TCP_4_ADDR\?/)
 })
 
 test('a header can be set by a variable of its own, whose name is written as people write it', () => {
@@ -296,4 +363,6 @@ test('anything but loopback needs to be told what anyone may do', () => {
     assert.notDeepEqual(problemsAt(addr, 'auth: {anonymous: }'), [], addr)
     assert.deepEqual(problemsAt(addr, 'auth: {anonymous: []}'), [], addr)
   }
+  const words = problemsAt('0.0.0.0:1', 'auth: {anonymous: [all]}\nlog: {level: loud}').map(({ path }) => path)
+  assert.deepEqual(words, ['auth.anonymous.0', 'log.level'])
 })

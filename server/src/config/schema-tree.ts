@@ -6,6 +6,8 @@ export interface SchemaNode {
   readonly path: readonly string[]
   readonly kind: 'section' | 'map' | 'value' | 'entry'
   readonly schema: z.ZodType
+  /** Of a list: what its elements are. */
+  readonly element?: z.ZodType | undefined
 }
 
 /** Every place of the schema, sections before what they contain. */
@@ -18,28 +20,30 @@ export function keysOf(path: readonly string[]): string[] {
   )
 }
 
+/** Whether a path begins with another. */
 export function startsWith(path: readonly string[], beginning: readonly string[]): boolean {
   return beginning.every((key, index) => path[index] === key)
 }
 
 /** The schema inside its default, if it has one, and whether it may be left out. */
-function unwrap(schema: unknown): unknown {
-  if (schema instanceof z.ZodOptional || schema instanceof z.ZodDefault || schema instanceof z.ZodPrefault) {
-    return unwrap(schema.unwrap())
+export function unwrap(schema: unknown): { inner: unknown; byDefault: unknown; isOptional: boolean } {
+  if (schema instanceof z.ZodDefault || schema instanceof z.ZodPrefault) {
+    return { ...unwrap(schema.unwrap()), byDefault: schema.def.defaultValue }
   }
-  return schema
+  if (schema instanceof z.ZodOptional) return { ...unwrap(schema.unwrap()), isOptional: true }
+  return { inner: schema, byDefault: undefined, isOptional: false }
 }
 
 function* walk(schema: z.ZodType, path: readonly string[]): Generator<SchemaNode> {
-  const inner = unwrap(schema)
+  const { inner } = unwrap(schema)
   if (inner instanceof z.ZodObject) {
     if (path.length > 0) yield { path, kind: 'section', schema }
     for (const [key, child] of fieldsOf(inner)) yield* walk(child, [...path, key])
     return
   }
-  yield { path, kind: inner instanceof z.ZodRecord ? 'map' : 'value', schema }
-  if (!(inner instanceof z.ZodArray)) return
-  for (const [key, child] of fieldsOf(inner.element)) yield { path: [...path, key], kind: 'entry', schema: child }
+  const element = inner instanceof z.ZodArray && inner.element instanceof z.ZodType ? inner.element : undefined
+  yield { path, kind: inner instanceof z.ZodRecord ? 'map' : 'value', schema, element }
+  for (const [key, child] of fieldsOf(element)) yield { path: [...path, key], kind: 'entry', schema: child }
 }
 
 function fieldsOf(schema: unknown): [string, z.ZodType][] {

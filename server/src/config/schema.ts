@@ -1,7 +1,9 @@
 import { z } from 'zod'
+import { ACTIONS } from '#core/access'
 import {
   about,
   address,
+  askedUrl,
   count,
   delay,
   flag,
@@ -14,9 +16,6 @@ import {
   text,
 } from './values.ts'
 import { storage } from './storage-schema.ts'
-
-/** What anyone may be allowed without credentials. */
-export const ACTIONS = ['pull', 'push', 'delete', 'catalog', 'metrics'] as const
 
 const log = z.strictObject({
   level: oneOf(['error', 'warn', 'info', 'debug']).default('info').meta(about('What is logged.', '日志级别。')),
@@ -74,7 +73,7 @@ const tls = z.strictObject({
 })
 
 const http = z.strictObject({
-  addr: address.default('127.0.0.1:5000').meta(about('Where the registry answers.', '监听地址。')),
+  addr: address.prefault('127.0.0.1:5000').meta(about('Where the registry answers.', '监听地址。')),
   net: oneOf(['tcp']).default('tcp').meta(about('The kind of network.', '网络类型。')),
   host: httpUrl
     .optional()
@@ -162,7 +161,7 @@ const health = z.strictObject({
   http: z
     .array(
       z.strictObject({
-        uri: httpUrl.meta(about('Asked with HEAD.', '用 HEAD 方法请求的地址。')),
+        uri: askedUrl.meta(about('Asked with HEAD.', '用 HEAD 方法请求的地址。')),
         statuscode: statusCode.default(200).meta(about('What it must answer.', '应返回的状态码。')),
         headers: headers.meta(about('Headers sent along.', '随请求发送的请求头。')),
         ...repeated,
@@ -181,7 +180,7 @@ const urlPatterns = z.array(regularExpression).default([])
 const validation = z.strictObject({
   enabled: flag
     .optional()
-    .meta(about('Of older files; `disabled` is the one that counts.', '旧配置中的写法；以 `disabled` 为准。')),
+    .meta(about('Of older files; `true` outweighs `disabled`.', '旧配置中的写法；设为 `true` 时优先于 `disabled`。')),
   disabled: flag.default(false).meta(about('Switches the rules below off.', '关闭以下规则。')),
   manifests: z
     .strictObject({
@@ -189,8 +188,8 @@ const validation = z.strictObject({
         .strictObject({
           allow: urlPatterns.meta(
             about(
-              'URLs that layers kept elsewhere may name. No rule allows all.',
-              '存放在别处的层可以使用的 URL。没有规则时全部允许。',
+              'The http and https URLs that layers kept elsewhere may name; empty allows all that `deny` does not match. Without any rule all URLs are allowed.',
+              '存放在别处的层可以使用的 http 和 https URL；留空则允许 `deny` 未匹配的全部 URL。没有任何规则时全部允许。',
             ),
           ),
           deny: urlPatterns.meta(about('URLs that they may not name.', '存放在别处的层不可使用的 URL。')),

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { address, delay, duration, headers, interval } from './values.ts'
+import { address, delay, duration, headers, interval, regularExpression } from './values.ts'
 
 test('a length of time is read as Go writes it', () => {
   const cases: [string, number][] = [
@@ -41,8 +41,16 @@ test('a timer is no longer than Node.js can wait, since it would fire at once', 
 })
 
 test('an address is a host and a port', () => {
-  for (const text of [':5000', '127.0.0.1:0', '[::1]:65535', 'localhost:5000', 'a-b.example:1']) {
-    assert.equal(address.safeParse(text).success, true, text)
+  const cases: [string, string, number][] = [
+    [':5000', '', 5000],
+    ['127.0.0.1:0', '127.0.0.1', 0],
+    ['[::1]:65535', '::1', 65_535],
+    ['localhost:5000', 'localhost', 5000],
+    ['a-b.example:1', 'a-b.example', 1],
+  ]
+  for (const [text, host, port] of cases) {
+    assert.deepEqual(address.parse(text), { host, port }, text)
+    assert.equal(address.encode({ host, port }), text)
   }
   for (const text of [
     '',
@@ -58,6 +66,15 @@ test('an address is a host and a port', () => {
   ]) {
     assert.equal(address.safeParse(text).success, false, text)
   }
+})
+
+test('a regular expression is made once, and written down as it was', () => {
+  for (const source of ['^https://a/', '[/]', '[\\\\/]', '\\\\/', '\\d+', '(?:)']) {
+    const pattern = regularExpression.parse(source)
+    assert.ok(pattern instanceof RegExp)
+    assert.equal(regularExpression.encode(pattern), source)
+  }
+  assert.equal(regularExpression.safeParse('(').success, false)
 })
 
 test('headers that could not be sent, or that carry the message itself, are refused', () => {

@@ -2,6 +2,7 @@ import { z } from 'zod'
 
 const LENGTH_OF_TIME = 'a length of time with its unit, such as 30s, 5m or 168h'
 const HOST_AND_PORT = 'host:port, such as 127.0.0.1:5000, [::1]:5000 or :5000'
+const REGULAR_EXPRESSION = 'a regular expression'
 const STATUS_CODE = 'a status code from 100 to 599'
 const DURATION = /^(?:\d+(?:\.\d+)?(?:ns|us|µs|ms|s|m|h))+$/
 const DURATION_PART = /(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)/g
@@ -40,18 +41,54 @@ export const delay = duration.refine((durationMs) => durationMs <= MAX_TIMER_MS,
 /** A length of time that a timer waits again and again, or that something may take: nothing works in no time. */
 export const interval = delay.refine((durationMs) => durationMs >= 1, { error: `${LENGTH_OF_TIME}, of 1ms at least` })
 
-/** `host:port`; without a host, every address of the machine. */
-export const address = z.string({ error: HOST_AND_PORT }).refine(
-  (text) => {
-    const match = /^(\[[0-9a-fA-F:.]+\]|[^:[\]/\s]*):(\d{1,5})$/.exec(text)
-    return match !== null && Number(match[2]) <= 65_535
+/** Where to listen or to connect; an empty host means every address of the machine. */
+export interface Address {
+  readonly host: string
+  readonly port: number
+}
+
+/** A host, in brackets where it has colons, and a port. */
+const ADDRESS = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]/\s]*)):(\d{1,5})$/
+
+/** `host:port`; its parts inside. */
+export const address = z.codec(
+  z.string({ error: HOST_AND_PORT }).regex(ADDRESS, { error: HOST_AND_PORT }),
+  z.object({ host: z.string(), port: z.int().max(65_535, { error: HOST_AND_PORT }) }),
+  {
+    decode: (text) => {
+      const [, inBrackets, host = '', port] = ADDRESS.exec(text) ?? []
+      return { host: inBrackets ?? host, port: Number(port) }
+    },
+    encode: formatAddress,
   },
-  { error: HOST_AND_PORT },
 )
 
-export const regularExpression = z.string().refine(isRegularExpression, { error: 'a regular expression' })
+/** An address as it stands in a file: `127.0.0.1:5000`, `[::1]:5000`, `:5000`. */
+export function formatAddress({ host, port }: Address): string {
+  return `${host.includes(':') ? `[${host}]` : host}:${port}`
+}
 
+/** A regular expression of JavaScript, made once. */
+export const regularExpression = z.codec(z.string({ error: REGULAR_EXPRESSION }), z.instanceof(RegExp), {
+  decode: (source, { issues }) => {
+    try {
+      return new RegExp(source)
+    } catch {
+      issues.push({ code: 'custom', message: REGULAR_EXPRESSION, input: source })
+      return z.NEVER
+    }
+  },
+  // As it was written: `source` has a backslash before each slash.
+  encode: (pattern) => pattern.source.replaceAll(/\\(.)/g, (pair, character) => (character === '/' ? '/' : pair)),
+})
+
+/** A URL of http or https, as text. */
 export const httpUrl = z.url({ protocol: /^https?$/, error: 'a URL such as https://registry.example.com' })
+
+/** A URL that is asked, which fetch refuses to do with credentials in it. */
+export const askedUrl = httpUrl.refine((url) => !URL.canParse(url) || !hasCredentials(new URL(url)), {
+  error: 'a URL without a user or a password, which "headers" can carry as Authorization',
+})
 
 /** A status code of HTTP. */
 export const statusCode = z
@@ -78,19 +115,18 @@ export const headers = z
   )
   .default({})
 
+/** Any text. */
 export const text = z.string({ error: 'text' })
+/** A switch. */
 export const flag = z.boolean({ error: 'true or false' })
 
+/** One of some words. */
 export function oneOf<const Values extends readonly [string, ...string[]]>(values: Values) {
   return z.enum(values, { error: `one of ${values.join(', ')}` })
 }
 
-function isRegularExpression(source: string): boolean {
-  try {
-    return new RegExp(source) instanceof RegExp
-  } catch {
-    return false
-  }
+function hasCredentials({ username, password }: URL): boolean {
+  return username !== '' || password !== ''
 }
 
 /** Beside each field: what it is for, in English and in Chinese; the reference is made of it. */

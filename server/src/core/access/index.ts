@@ -5,8 +5,10 @@
 import { RegistryError } from '@entrepot/oci'
 
 /** What a caller can ask for. Routes declared `public`, such as health, tell nobody anything and never ask. */
-export type Action = 'pull' | 'push' | 'delete' | 'catalog' | 'metrics'
+export const ACTIONS = ['pull', 'push', 'delete', 'catalog', 'metrics'] as const
+export type Action = (typeof ACTIONS)[number]
 
+/** Decides, for each request, whether its caller may do what it asks for. */
 export interface Access {
   /**
    * @param repository the repository's name, where the action is on one.
@@ -17,6 +19,7 @@ export interface Access {
   allows(action: Action, repository?: string): boolean
 }
 
+/** What the operator allows. */
 export interface AccessOptions {
   /** What callers without credentials may do. */
   readonly anonymousActions: readonly Action[]
@@ -25,10 +28,12 @@ export interface AccessOptions {
   readonly isDeleteEnabled: boolean
 }
 
+/** Whether a route's right is an action that somebody can be allowed. */
 export function isAction(text: string): text is Action {
-  return ['pull', 'push', 'delete', 'catalog', 'metrics'].includes(text)
+  return ACTIONS.some((action) => action === text)
 }
 
+/** The one place where rights are decided, out of what the operator allows. */
 export function createAccess(options: AccessOptions): Access {
   const refuse = (action: Action, repository: string | undefined): RegistryError | undefined => {
     const detail = { action, repository }
