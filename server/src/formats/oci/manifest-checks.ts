@@ -19,7 +19,10 @@ const MAX_NAMED = 20
 
 /** What a registry asks of manifests beyond the specification. */
 export interface ManifestPolicy {
-  /** URLs that layers kept elsewhere may name; undefined allows all. */
+  /**
+   * URLs that layers kept elsewhere may name: what `allow` matches, or all where it is empty, but nothing that `deny`
+   * matches. Undefined allows all.
+   */
   readonly urls: { readonly allow: readonly RegExp[]; readonly deny: readonly RegExp[] } | undefined
   /** Which children of an index must be there when it is pushed. */
   readonly requiresIndexChild: (platform: Descriptor['platform']) => boolean
@@ -41,13 +44,20 @@ export function checkUrls(manifest: Manifest, policy: ManifestPolicy): void {
   const { urls } = policy
   if (urls === undefined || manifest.kind === 'index') return
   for (const url of manifest.layers.flatMap((layer) => layer.urls)) {
-    if (urls.allow.some((pattern) => pattern.test(url)) && !urls.deny.some((pattern) => pattern.test(url))) continue
+    const isAllowed = urls.allow.length === 0 || urls.allow.some((pattern) => pattern.test(url))
+    if (isAllowed && isOfTheWeb(url) && !urls.deny.some((pattern) => pattern.test(url))) continue
     throw new RegistryError(
       'MANIFEST_INVALID',
       'the manifest is invalid: a layer names a URL that "validation.manifests.urls" does not allow',
       { detail: { url } },
     )
   }
+}
+
+/** Rules are about what clients could fetch: no other protocols, and no fragments, as in distribution. */
+function isOfTheWeb(url: string): boolean {
+  const parsed = URL.parse(url)
+  return parsed !== null && /^https?:$/.test(parsed.protocol) && parsed.hash === ''
 }
 
 /**
