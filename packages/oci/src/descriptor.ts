@@ -20,8 +20,18 @@ export interface Platform {
 
 type JsonObject = Readonly<Record<string, unknown>>
 
-const DESCRIPTOR_FIELDS = ['mediaType', 'digest', 'size', 'urls', 'annotations', 'data', 'artifactType', 'platform']
+const DESCRIPTOR_FIELDS = knownFields([
+  'mediaType',
+  'digest',
+  'size',
+  'urls',
+  'annotations',
+  'data',
+  'artifactType',
+  'platform',
+])
 const MAX_MEDIA_TYPE_LENGTH = 255
+const PRINTABLE_ASCII = /^[ -~]*$/
 const BASE64 = /^[A-Za-z0-9+/]*={0,2}$/
 
 export function isJsonObject(value: unknown): value is JsonObject {
@@ -50,16 +60,34 @@ export function parseDescriptor(value: unknown, where: string): Descriptor {
   return { mediaType, digest, size, urls: parseUrls(value['urls'], where), platform: parsePlatform(value, where) }
 }
 
+/** The fields of an object, as `refuseLookalikes` looks for them. */
+export interface KnownFields {
+  /** From its lower-case form to its spelling. */
+  readonly spellings: ReadonlyMap<string, string>
+  /** A longer key folds to none of them: no character folds to fewer ones, and none is longer than two units. */
+  readonly maxLength: number
+}
+
+/** Prepares the names of an object's fields, which are in ASCII, for `refuseLookalikes`. */
+export function knownFields(fields: readonly string[]): KnownFields {
+  return {
+    spellings: new Map(fields.map((field) => [field.toLowerCase(), field])),
+    maxLength: 2 * Math.max(...fields.map((field) => field.length)),
+  }
+}
+
 /**
  * Refuses a key that only differs from a known one by case, since some readers (Go's among them) take it for that one.
  * @throws RegistryError MANIFEST_INVALID
  */
-export function refuseLookalikes(object: JsonObject, fields: readonly string[], where: string): void {
+export function refuseLookalikes(object: JsonObject, fields: KnownFields, where: string): void {
   for (const key of Object.keys(object)) {
-    if (fields.includes(key)) continue
-    const folded = key.normalize('NFKC').toLowerCase()
-    const twin = fields.find((field) => field.toLowerCase() === folded)
-    if (twin !== undefined) throw invalid(where, `has the key ${JSON.stringify(key)}; it must be spelled "${twin}"`)
+    if (key.length > fields.maxLength) continue
+    const folded = (PRINTABLE_ASCII.test(key) ? key : key.normalize('NFKC')).toLowerCase()
+    const twin = fields.spellings.get(folded)
+    if (twin !== undefined && twin !== key) {
+      throw invalid(where, `has the key ${JSON.stringify(key)}; it must be spelled "${twin}"`)
+    }
   }
 }
 

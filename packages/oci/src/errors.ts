@@ -34,8 +34,10 @@ export interface RegistryErrorOptions {
   detail?: unknown
   /** The status, where the specification asks for another than the code's usual one (412, 413, 414). */
   status?: number
-  /** Headers that go with the answer, such as `Range` or `Retry-After`. */
+  /** Headers that go with the answer, such as `Range`. */
   headers?: Record<string, string>
+  /** When to try again. */
+  retryAfterSeconds?: number
   cause?: unknown
 }
 
@@ -53,6 +55,7 @@ export class RegistryError extends Error {
     this.code = code
     this.status = options.status ?? ERROR_STATUSES[code]
     this.detail = options.detail
-    this.headers = options.headers ?? {}
+    const { headers, retryAfterSeconds } = options
+    this.headers = { ...headers, ...(retryAfterSeconds !== undefined && { 'retry-after': String(retryAfterSeconds) }) }
   }
 }

@@ -30,6 +30,27 @@ function refuses(code: ErrorCode, act: () => unknown, message?: RegExp): void {
   })
 }
 
+/** What an action throws; undefined when it does not. */
+function reasonOf(act: () => unknown): string | undefined {
+  try {
+    act()
+    return undefined
+  } catch (error) {
+    assert.ok(error instanceof JsonError || error instanceof SyntaxError)
+    return error.message
+  }
+}
+
+/** How long the fastest of five runs takes, in milliseconds; the others share the machine. */
+function fastest(act: () => unknown): number {
+  const durations = Array.from({ length: 5 }, () => {
+    const startedAt = performance.now()
+    act()
+    return performance.now() - startedAt
+  })
+  return Math.min(...durations)
+}
+
 test('an image manifest is read with its children, subject and type', () => {
   const manifest = parseManifest(
     bytes({ ...image, subject: descriptor, annotations: { a: 'b' } }),
@@ -121,6 +142,96 @@ test('an object that repeats any of its keys is refused', () => {
       assert.throws(() => parseStrictJson(bytes(text)), JsonError)
     }),
   )
+})
+
+function assertReasonOfJsonParse(text: string): void {
+  const reason = reasonOf(() => JSON.parse(text))
+  if (reason === undefined) return
+  const ours = reasonOf(() => parseStrictJson(bytes(text))) ?? 'none'
+  assert.ok(ours === `it is not valid JSON: ${reason}` || ours.endsWith('stands twice in one object'), ours)
+}
+
+test('a text that is not JSON is refused with the reason that JSON.parse gives', () => {
+  const broken = [
+    '',
+    '"',
+    '{"a',
+    '{"a\\"',
+    '{"\\q":1,"b":2}',
+    ']',
+    '}{',
+    '[1,]',
+    '{"a" "b"}',
+    '{,"a":1}',
+    '["a":1]',
+    '{]',
+  ]
+  const fragments = fc.constantFrom('{', '}', '[', ']', ',', ':', '"', '\\', '\\u0061', 'a', '0', ' ', '"k":')
+  const texts = fc.array(fragments, { maxLength: 30 }).map((parts) => parts.join(''))
+  broken.forEach(assertReasonOfJsonParse)
+  fc.assert(fc.property(texts, assertReasonOfJsonParse))
+})
+
+const keys = (count: number, prefix = 'k') =>
+  Array.from({ length: count }, (_, index) => `"${prefix}${index.toString(36)}":""`).join(',')
+const DESCRIPTOR = JSON.stringify(descriptor)
+const FIELDS = `"schemaVersion":2,"config":${DESCRIPTOR},"layers":[]`
+/** Manifests that have so many keys beside the usual ones. */
+const withKeys = (count: number): Readonly<Record<string, Buffer>> => ({
+  'in the document': bytes(`{${keys(count)},${FIELDS}}`),
+  'in a descriptor': bytes(`{"schemaVersion":2,"config":{${keys(count)},${DESCRIPTOR.slice(1)},"layers":[]}`),
+  'in annotations': bytes(`{${FIELDS},"annotations":{${keys(count)}}}`),
+  'that are escaped': bytes(`{${FIELDS},"annotations":{${keys(count, '\\u006b')}}}`),
+  'that are not in ASCII': bytes(`{${keys(count, '\ufdfa')},${FIELDS}}`),
+})
+
+for (const [where, document] of Object.entries(withKeys(300_000))) {
+  test(`a manifest with 300,000 keys ${where} is refused sooner than JSON.parse would have read it`, () => {
+    const tooMany = /^the manifest is invalid: it has more than 20000 different keys$/
+    const ours = fastest(() => refuses('MANIFEST_INVALID', () => parseManifest(document, IMAGE), tooMany))
+    assert.ok(ours < fastest(() => JSON.parse(document.toString())), `${ours} ms`)
+  })
+}
+
+test('a manifest of more than 200,000 keys, objects and lists is refused, of whatever kind they are', () => {
+  const tooMany = /^the manifest is invalid: it has more than 200000 keys, objects and lists$/
+  for (const part of ['{}', '[]', '{"a":0}', `{${keys(10)}}`]) {
+    const document = bytes(`{${FIELDS},"x":[${part}${`,${part}`.repeat(200_000)}]}`)
+    refuses('MANIFEST_INVALID', () => parseManifest(document, IMAGE), tooMany)
+  }
+})
+
+const child = (index: number) => ({
+  ...descriptor,
+  digest: `sha256:${index.toString(16).padStart(64, '0')}`,
+  platform: { os: 'linux', architecture: 'arm', variant: 'v7' },
+  annotations: { 'vnd.docker.reference.type': 'attestation-manifest', 'vnd.docker.reference.digest': DIGEST },
+})
+const index = bytes({ schemaVersion: 2, manifests: Array.from({ length: 10_000 }, (_, index) => child(index)) })
+
+test('an index of 10,000 children with platforms and annotations is read', () => {
+  const manifest = parseManifest(index, INDEX)
+  assert.equal(manifest.kind === 'index' && manifest.manifests.length, 10_000)
+})
+
+test('the costliest manifests that are accepted take no more than 40 times as long as JSON.parse alone', () => {
+  const long = 4 * 1024 * 1024 - 1024
+  const costly = {
+    ...withKeys(19_000),
+    'in objects of one key': bytes(`{${FIELDS},"x":[{"a":0}${',{"a":0}'.repeat(99_000)}]}`),
+    'as objects that are empty': bytes(`{${FIELDS},"x":[{}${',{}'.repeat(199_000)}]}`),
+    'that are long and fold to something longer': bytes(`{${FIELDS},"${'\ufdfa'.repeat(long / 3)}":0}`),
+    'beside numbers': bytes(`{${FIELDS},"x":[0${',0'.repeat(long / 2)}]}`),
+    'beside spaces': bytes(`{${FIELDS}${' '.repeat(long)}}`),
+    'beside escapes': bytes(`{${FIELDS},"x":"${'\\"'.repeat(long / 2)}"}`),
+  }
+  for (const [what, document] of Object.entries(costly)) {
+    const ours = fastest(() => parseManifest(document, IMAGE))
+    const bare = fastest(() => JSON.parse(document.toString()))
+    assert.ok(ours < 40 * bare, `keys ${what}: ${ours} ms instead of ${bare} ms`)
+  }
+  const ours = fastest(() => parseManifest(index, INDEX))
+  assert.ok(ours < 40 * fastest(() => JSON.parse(index.toString())), `an index: ${ours} ms`)
 })
 
 test('bytes that are not UTF-8 are refused', () => {

@@ -2,6 +2,7 @@ import {
   type Descriptor,
   invalid,
   isJsonObject,
+  knownFields,
   optionalString,
   parseAnnotations,
   parseDescriptor,
@@ -23,7 +24,7 @@ import { JsonError, parseStrictJson } from './strict-json.ts'
 /** More children than this are refused: each costs a look-up, and no real manifest comes near. */
 const MAX_CHILDREN = 10_000
 
-const TOP_FIELDS = [
+const TOP_FIELDS = knownFields([
   'schemaVersion',
   'mediaType',
   'artifactType',
@@ -32,7 +33,7 @@ const TOP_FIELDS = [
   'manifests',
   'subject',
   'annotations',
-]
+])
 const SCHEMA1_FIELDS = ['fsLayers', 'history', 'signatures']
 
 interface CommonFields {
