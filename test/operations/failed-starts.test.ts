@@ -73,6 +73,22 @@ test('a start that fails says why and what to do', { concurrency: 2 }, async (t)
     )
   })
 
+  void t.test('a health check whose URL has credentials, which are not printed', async (t) => {
+    const at = await place(t)
+    const uris = ['user:s3cret', 's3cret', ':s3cret'].map((credentials) => `http://${credentials}@127.0.0.1:1/`)
+    const file = await writeConfig(
+      at.folder,
+      valid(at, `health: {http: ${JSON.stringify(uris.map((uri) => ({ uri })))}}\n`),
+    )
+    const { code, stderr } = await entrepot(['serve', file])
+    assert.equal(code, 1)
+    for (const index of uris.keys()) {
+      const advice = 'expected a URL without a user or a password, which "headers" can carry as Authorization'
+      assert.ok(stderr.includes(`config.yml:6: health.http.${index}.uri: ${advice}\n`), stderr)
+    }
+    assert.doesNotMatch(stderr, /s3cret/)
+  })
+
   void t.test('an address that another program has', async (t) => {
     const at = await place(t)
     const other = createServer()
