@@ -49,10 +49,7 @@ export function loadConfig(options: { file?: string | undefined; env?: Environme
 } {
   const environment = options.env ?? process.env
   const file = options.file ?? environment['REGISTRY_CONFIGURATION_PATH']
-  const source = parseConfigText(
-    file === undefined ? WITHOUT_FILE : readText(file),
-    file ?? 'the built-in configuration',
-  )
+  const source = readSource(file)
   const { document } = source
   normalizeDocument(document)
   const { sources, warnings, problems: misplaced } = applyEnvironment(document, environment)
@@ -84,6 +81,12 @@ export function printConfig(config: Config): string {
 /** The same as an object, lengths of time written as in a file. */
 export function configToDocument(config: Config): unknown {
   return configSchema.encode({ ...config, version: 0.1, auth: { anonymous: [...config.auth.anonymous] } })
+}
+
+/** The file, or what holds without one, of which no line is ever named. */
+function readSource(file: string | undefined): ConfigSource {
+  if (file !== undefined) return parseConfigText(readText(file), file)
+  return { ...parseConfigText(WITHOUT_FILE, 'the built-in configuration'), lineOf: () => undefined }
 }
 
 function readText(file: string): string {

@@ -276,6 +276,17 @@ test('a variable that is wrong is named instead of a line', () => {
   assert.equal(problem.line, undefined)
 })
 
+test('without a file no line is named, since nobody wrote it', () => {
+  assert.throws(
+    () => loadConfig({ env: { REGISTRY_HTTP_TLS_CLIENTCAS_0: '/ca.pem' } }),
+    (error) => {
+      assert.ok(error instanceof ConfigError)
+      assert.match(error.message, /\n {2}http\.tls\.certificate: it is missing; expected text\n/)
+      return error.problems.every(({ line }) => line === undefined)
+    },
+  )
+})
+
 test('a variable that names no key is only warned of, with the nearest; those of other programs are passed over', () => {
   const { warnings } = loadText('version: 0.1', {
     REGISTRY_HTTP_ADRR: '127.0.0.1:1',
