@@ -31,6 +31,7 @@ export function httpCheck(options: {
   return {
     name: `http ${options.uri}`,
     intervalMs: options.intervalMs,
+    timeoutMs: options.timeoutMs,
     threshold: options.threshold,
     check: async () => {
       const answer = await fetch(options.uri, {
@@ -57,6 +58,7 @@ export function tcpCheck(options: {
   return {
     name: `tcp ${options.host}:${options.port}`,
     intervalMs: options.intervalMs,
+    timeoutMs: options.timeoutMs,
     threshold: options.threshold,
     check: async () => {
       const socket = connect({ host: options.host, port: options.port, timeout: options.timeoutMs })

@@ -4,6 +4,8 @@ import type { Logger } from '#platform/log'
 export interface HealthCheck {
   readonly name: string
   readonly intervalMs: number
+  /** How long a look may take where that may be longer than the interval. */
+  readonly timeoutMs?: number
   /** How many failures in a row make it count as failed. */
   readonly threshold: number
   /** Throws what is wrong. */
@@ -20,26 +22,26 @@ export interface Health {
 
 /**
  * Runs the checks at their intervals, and logs when one begins to count as failed and when it recovers.
+ * A check that has not ended when its next turn comes fails in that turn, and no second one is started beside it.
  * @param probe a quick look at what every request needs, taken each time that somebody asks.
  */
 export function createHealth(checks: readonly HealthCheck[], probe: () => Promise<void>, log: Logger): Health {
   const failures = new Map<string, { count: number; reason: string }>()
   let isDraining = false
-  const run = async ({ name, threshold, check }: HealthCheck) => {
+  const fail = ({ name, threshold }: HealthCheck, reason: string) => {
+    const count = (failures.get(name)?.count ?? 0) + 1
+    failures.set(name, { count, reason })
+    if (count === threshold) log.warn({ check: name, reason }, 'a health check fails')
+  }
+  const succeed = ({ name, threshold }: HealthCheck) => {
     const before = failures.get(name)?.count ?? 0
-    try {
-      await check()
-      failures.delete(name)
-      if (before >= threshold) log.info({ check: name }, 'a health check is well again')
-    } catch (error) {
-      const failure = { count: before + 1, reason: reasonOf(error) }
-      failures.set(name, failure)
-      if (failure.count === threshold) log.warn({ check: name, reason: failure.reason }, 'a health check fails')
-    }
+    failures.delete(name)
+    if (before >= threshold) log.info({ check: name }, 'a health check is well again')
   }
   const timers = checks.map((check) => {
-    void run(check)
-    return setInterval(() => void run(check), check.intervalMs).unref()
+    const takeTurn = turnsOf(check, { fail: (reason) => fail(check, reason), succeed: () => succeed(check) })
+    takeTurn()
+    return setInterval(takeTurn, check.intervalMs).unref()
   })
   return {
     problems: async () => {
@@ -58,6 +60,36 @@ export function createHealth(checks: readonly HealthCheck[], probe: () => Promis
     stop: () => {
       for (const timer of timers) clearInterval(timer)
     },
+  }
+}
+
+/** What happens each time that the check's turn comes: a look, or a failure when the last one has not ended. */
+function turnsOf(
+  { check, intervalMs, timeoutMs = 0 }: HealthCheck,
+  outcome: { fail: (reason: string) => void; succeed: () => void },
+): () => void {
+  let isRunning = false
+  let missedTurns = 0
+  const look = async () => {
+    isRunning = true
+    missedTurns = 0
+    try {
+      await check()
+      outcome.succeed()
+    } catch (error) {
+      outcome.fail(reasonOf(error))
+    } finally {
+      isRunning = false
+    }
+  }
+  return () => {
+    if (!isRunning) {
+      void look()
+      return
+    }
+    missedTurns++
+    const elapsedMs = missedTurns * intervalMs
+    if (elapsedMs > timeoutMs) outcome.fail(`it has not ended for ${elapsedMs / 1000} s`)
   }
 }
 
