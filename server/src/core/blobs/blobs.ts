@@ -87,6 +87,7 @@ export function createBlobs(dependencies: {
       if (storedBytes !== undefined && (await contents.isRight(digest, storedBytes))) return
       const id = randomUUID()
       try {
+        // A copy: the store frees what it is given.
         await store.appendUpload(id, 0, once(Buffer.from(bytes)))
         await store.finishUpload(id, digest, bytes.byteLength)
       } catch (error) {

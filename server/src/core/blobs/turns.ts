@@ -58,7 +58,7 @@ export class Turns {
     const timer = setTimeout(() => {
       timeout.reject(
         new RegistryError('TOOMANYREQUESTS', `another request is still ${this.#work}; try again`, {
-          headers: { 'retry-after': '1' },
+          retryAfterSeconds: 1,
         }),
       )
     }, this.#timeoutMs)

@@ -51,15 +51,10 @@ export async function countUploads(connection: Connection): Promise<number> {
   return row.count
 }
 
-/** The ids of the uploads that were started before a time, in milliseconds since 1970. */
-export async function findUploadsStartedBefore(connection: Connection, time: number): Promise<string[]> {
-  const rows = await connection
-    .withTables<UploadTables>()
-    .selectFrom('uploads')
-    .select('id')
-    .where('created_at', '<', time)
-    .execute()
-  return rows.map((row) => row.id)
+/** The ids of all uploads, with when they were started, in milliseconds since 1970. */
+export async function findUploadTimes(connection: Connection): Promise<Map<string, number>> {
+  const rows = await connection.withTables<UploadTables>().selectFrom('uploads').select(['id', 'created_at']).execute()
+  return new Map(rows.map((row) => [row.id, row.created_at]))
 }
 
 /** @returns whether there was such an upload. */

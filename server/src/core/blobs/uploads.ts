@@ -6,17 +6,20 @@ import { insertBlob, insertMembership } from './blob-rows.ts'
 import { ContentHash } from './content-hash.ts'
 import type { BlobStore } from './store.ts'
 import { Turns } from './turns.ts'
-import {
-  countUploads,
-  deleteUpload,
-  findUpload,
-  findUploadsStartedBefore,
-  insertUpload,
-  type UploadRow,
-} from './upload-rows.ts'
+import { digestMismatch, outOfOrder, tooManyUploads, wrongLength } from './upload-refusals.ts'
+import { countUploads, deleteUpload, findUpload, findUploadTimes, insertUpload, type UploadRow } from './upload-rows.ts'
 
 /** How long a request waits for another one that writes to the same upload, such as one whose client has vanished. */
 const TURN_TIMEOUT_MS = 10_000
+
+/**
+ * An upload that nothing was added to for so long gives way when no more may be opened: clients that still are at it
+ * retry within seconds, or a few minutes at most.
+ */
+const IDLE_MS = 10 * 60_000
+
+/** The part of all uploads that gives way at once, so that not every start has to look at all of them. */
+const GIVEN_UP_AT_ONCE = 0.01
 
 /** Where an upload stands. */
 export interface UploadProgress {
@@ -52,6 +55,7 @@ export class Uploads {
   readonly #unrecorded = new Map<string, StoredContent>()
   readonly #turns = new Turns(TURN_TIMEOUT_MS, 'writing to this upload')
   readonly #contentTurns: Turns
+  #makingRoom: Promise<void> | undefined
 
   /**
    * @param dependencies.contentTurns by digest: from when content is stored until a row says so nobody may remove it.
@@ -64,9 +68,16 @@ export class Uploads {
     this.#maxOpen = dependencies.maxOpen
   }
 
-  /** Opens an upload. @throws RegistryError TOOMANYREQUESTS when too many are open. */
+  /**
+   * Opens an upload. When too many are open, those that nothing was added to for the longest time give way.
+   * @throws RegistryError TOOMANYREQUESTS when all are in use.
+   */
   async start(repository: string, algorithm: DigestAlgorithm): Promise<UploadProgress> {
     const id = randomUUID()
+    if ((await countUploads(this.#database.read)) >= this.#maxOpen) {
+      this.#makingRoom ??= this.#giveUpIdle().finally(() => (this.#makingRoom = undefined))
+      await this.#makingRoom
+    }
     await this.#database.transaction(async (transaction) => {
       if ((await countUploads(transaction)) >= this.#maxOpen) throw tooManyUploads(this.#maxOpen)
       const repositoryId = await ensureRepository(transaction, repository)
@@ -153,13 +164,30 @@ export class Uploads {
       removed.push(id)
       if (!isDryRun) await this.#turns.take(id, async () => this.#discard(id))
     }
-    const withoutBytes = new Set(await findUploadsStartedBefore(this.#database.read, before))
+    const withoutBytes = await findUploadTimes(this.#database.read)
     for await (const upload of this.#store.listUploads()) {
       withoutBytes.delete(upload.id)
       if (upload.modifiedAt < before) await remove(upload.id)
     }
-    for (const id of withoutBytes) if ((await this.#store.uploadSize(id)) === 0) await remove(id)
+    for (const [id, startedAt] of withoutBytes) {
+      if (startedAt < before && (await this.#store.uploadSize(id)) === 0) await remove(id)
+    }
     return removed
+  }
+
+  /** Gives up the uploads that are idle for the longest time, if there are any. */
+  async #giveUpIdle(): Promise<void> {
+    const times = await findUploadTimes(this.#database.read)
+    for await (const upload of this.#store.listUploads()) {
+      if (times.has(upload.id)) times.set(upload.id, upload.modifiedAt)
+    }
+    const idleBefore = Date.now() - IDLE_MS
+    const idle = [...times]
+      .filter(([id, time]) => time < idleBefore && !this.#turns.isTaken(id))
+      .map(([, time]) => time)
+      .toSorted((a, b) => a - b)
+    const last = idle[Math.ceil(this.#maxOpen * GIVEN_UP_AT_ONCE) - 1] ?? idle.at(-1)
+    if (last !== undefined) await this.removeAbandoned(last + 1, false)
   }
 
   async #requireUpload(repository: string, id: string): Promise<UploadRow> {
@@ -259,31 +287,4 @@ async function* hashing(
     hash.update(chunk)
     yield chunk
   }
-}
-
-function outOfOrder(id: string, sizeBytes: number): RegistryError {
-  return new RegistryError('RANGE_INVALID', `the upload has ${sizeBytes} bytes; the next chunk must begin there`, {
-    detail: { upload: id, received: sizeBytes },
-  })
-}
-
-function wrongLength(): RegistryError {
-  return new RegistryError(
-    'SIZE_INVALID',
-    'the body is not as long as Content-Range and Content-Length say; send the chunk again',
-  )
-}
-
-function digestMismatch(expected: Digest, actual: Digest): RegistryError {
-  return new RegistryError('DIGEST_INVALID', `the content is ${actual}, not ${expected}; upload it again`, {
-    detail: { digest: expected, actual },
-  })
-}
-
-function tooManyUploads(maxOpen: number): RegistryError {
-  return new RegistryError(
-    'TOOMANYREQUESTS',
-    `${maxOpen} uploads are open; finish or cancel some, or raise "limits.uploads"`,
-    { headers: { 'retry-after': '30' } },
-  )
 }

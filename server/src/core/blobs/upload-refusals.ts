@@ -1,0 +1,25 @@
+import { type Digest, RegistryError } from '@entrepot/oci'
+
+export function outOfOrder(id: string, sizeBytes: number): RegistryError {
+  return new RegistryError('RANGE_INVALID', `the upload has ${sizeBytes} bytes; the next chunk must begin there`, {
+    detail: { upload: id, received: sizeBytes },
+  })
+}
+
+export function wrongLength(): RegistryError {
+  return new RegistryError('SIZE_INVALID', 'the body is not as long as its headers say; send the chunk again')
+}
+
+export function digestMismatch(expected: Digest, actual: Digest): RegistryError {
+  return new RegistryError('DIGEST_INVALID', `the content is ${actual}, not ${expected}; upload it again`, {
+    detail: { digest: expected, actual },
+  })
+}
+
+export function tooManyUploads(maxOpen: number): RegistryError {
+  return new RegistryError(
+    'TOOMANYREQUESTS',
+    `${maxOpen} uploads are open, and all in use; finish or cancel some, or raise "limits.uploads"`,
+    { retryAfterSeconds: 30 },
+  )
+}
