@@ -240,7 +240,14 @@ const limits = z.strictObject({
         '要求客户端上传的最小分块字节数（`OCI-Chunk-Min-Length`）。更小的分块也会被接受。',
       ),
     ),
-  uploads: count.default(10_000).meta(about('Uploads open at once.', '同时打开的上传数。')),
+  uploads: count
+    .default(10_000)
+    .meta(
+      about(
+        'Uploads open at once. At the limit the one that nothing was added to for the longest time gives way, if for more than ten minutes; otherwise the start of another is refused with 429.',
+        '同时打开的上传数。达到上限时，空闲最久且超过十分钟的上传会让位；如果没有这样的上传，新的上传会以 429 拒绝。',
+      ),
+    ),
   headertimeout: interval
     .prefault('10s')
     .meta(about('How long the headers of a request may take.', '接收请求头的最长时间。')),
