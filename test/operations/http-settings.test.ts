@@ -163,6 +163,31 @@ test('settings of HTTP', { concurrency: 3 }, async (t) => {
     )
   })
 
+  void t.test('what is no request is answered with an id, under which the log says why', async (t) => {
+    const { client, registry } = await start(t, { limits: { headertimeout: '1s' } })
+    const large = 'a'.repeat(17_000)
+    for (const [sent, status, reason] of [
+      ['NONSENSE\r\n\r\n', 400, /valid HTTP request/],
+      [`GET /v2/ HTTP/1.1\r\nHost: a\r\nX-Large: ${large}\r\n\r\n`, 431, /too large/],
+      ['CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n', 405, /no proxy/],
+      ['GET /v2/ HTTP/1.1\r\nHost: a\r\n', 408, /in time/],
+    ] as const) {
+      const answer = await exchangeRaw(client.origin, sent)
+      assert.match(answer, new RegExp(`^HTTP/1\\.1 ${status} `))
+      const id = /\r\nX-Request-Id: ([\da-f-]{36})\r\n/i.exec(answer)?.[1]
+      assert.ok(id !== undefined, answer)
+      const logged = () => logLines(registry.output()).find((line) => line['http.request.id'] === id)
+      await until(
+        () => logged() !== undefined,
+        5_000,
+        () => `no line has the id ${id}:\n${registry.output()}`,
+      )
+      assert.match(String(logged()?.['reason']), reason)
+      assert.equal(logged()?.['http.response.status'], status)
+      assert.equal(logged()?.['http.request.remoteaddr'], '127.0.0.1')
+    }
+  })
+
   void t.test('what is too large to be a request is refused, and the next is served', async (t) => {
     const { client } = await start(t, {})
     const oversized = `GET /v2/ HTTP/1.1\r\nHost: a\r\nX-Large: ${'a'.repeat(17_000)}\r\n\r\n`

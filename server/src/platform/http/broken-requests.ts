@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { type IncomingMessage, ServerResponse } from 'node:http'
 import { Http2ServerRequest, Http2ServerResponse } from 'node:http2'
 import { Socket } from 'node:net'
@@ -34,7 +35,7 @@ export function createBrokenRequests(log: Logger): BrokenRequests {
     watch: ({ server }) => {
       server.prependListener('request', note)
       server.on('checkExpectation', (request, response) => void server.emit('request', request, response))
-      server.on('connect', refuseConnect)
+      server.on('connect', (_request: unknown, target: unknown) => refuseConnect(target, log))
     },
     answer: (error, socket) => {
       if (error.code?.startsWith('ERR_SSL_') === true) {
@@ -43,7 +44,7 @@ export function createBrokenRequests(log: Logger): BrokenRequests {
       } else if (error.code === 'ECONNRESET' || socket.destroyed) {
         socket.destroy()
       } else if (socket.writable) {
-        void answerInOrder(error, socket, exchanges.get(socket) ?? [])
+        void answerInOrder(error, socket, exchanges.get(socket) ?? [], log)
       }
     },
   }
@@ -73,7 +74,12 @@ function refused(status: number, problem: string): RegistryError {
 }
 
 /** Answers once the requests before it are answered, so that no client takes the refusal for the answer to another. */
-async function answerInOrder(error: ClientError, socket: Socket, exchanges: readonly ServerResponse[]): Promise<void> {
+async function answerInOrder(
+  error: ClientError,
+  socket: Socket,
+  exchanges: readonly ServerResponse[],
+  log: Logger,
+): Promise<void> {
   const last = exchanges.at(-1)
   // What is broken may be the body of a request that is known already.
   const broken = last?.req.complete === false ? last : undefined
@@ -82,7 +88,7 @@ async function answerInOrder(error: ClientError, socket: Socket, exchanges: read
   await Promise.all(exchanges.filter((response) => response !== broken).map(closed))
   if (!socket.writable) return
   if (broken?.headersSent === true) endSoon(socket, '')
-  else refuse(socket, statusOf(error), isHead)
+  else refuse(socket, statusOf(error), isHead, log)
 }
 
 async function closed(response: ServerResponse): Promise<void> {
@@ -90,7 +96,9 @@ async function closed(response: ServerResponse): Promise<void> {
   await new Promise((resolve) => response.once('close', resolve))
 }
 
-function statusOf(error: ClientError): readonly [status: string, problem: string] {
+type Refusal = readonly [status: string, problem: string]
+
+function statusOf(error: ClientError): Refusal {
   if (error.code === 'HPE_HEADER_OVERFLOW')
     return ['431 Request Header Fields Too Large', 'the request line and headers are too large']
   if (error.code === 'ERR_HTTP_REQUEST_TIMEOUT')
@@ -99,19 +107,33 @@ function statusOf(error: ClientError): readonly [status: string, problem: string
 }
 
 /** Without this Node.js closes the connection in silence. */
-function refuseConnect(_request: unknown, target: unknown): void {
-  if (target instanceof Socket) refuse(target, ['405 Method Not Allowed', 'this is no proxy'], false)
-  if (target instanceof Http2ServerResponse) target.writeHead(405).end()
+function refuseConnect(target: unknown, log: Logger): void {
+  const refusal: Refusal = ['405 Method Not Allowed', 'this is no proxy']
+  if (target instanceof Socket) refuse(target, refusal, false, log)
+  if (target instanceof Http2ServerResponse)
+    target.writeHead(405, { 'x-request-id': noteRefusal(refusal, target.stream.session?.socket, log) }).end()
 }
 
-function refuse(socket: Socket, [status, problem]: readonly [string, string], isHead: boolean): void {
+function refuse(socket: Socket, refusal: Refusal, isHead: boolean, log: Logger): void {
+  const [status, problem] = refusal
   const body = errorBody(new RegistryError('UNSUPPORTED', problem))
   const allow = status.startsWith('405') ? 'Allow: \r\n' : ''
   endSoon(
     socket,
     `HTTP/1.1 ${status}\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: ${Buffer.byteLength(body)}\r\n` +
-      `${allow}Connection: close\r\n\r\n${isHead ? '' : body}`,
+      `X-Request-Id: ${noteRefusal(refusal, socket, log)}\r\n${allow}Connection: close\r\n\r\n${isHead ? '' : body}`,
   )
+}
+
+/** Logs a refusal of what never became a request. @returns the id for its answer, under which the line is found. */
+function noteRefusal([status, reason]: Refusal, socket: Socket | undefined, log: Logger): string {
+  const id = randomUUID()
+  const response = { 'http.response.status': Number.parseInt(status, 10), reason }
+  log.info(
+    { 'http.request.id': id, 'http.request.remoteaddr': socket?.remoteAddress, ...response },
+    'what came is no request',
+  )
+  return id
 }
 
 /** Writes the last answer and lets what the client still sends pass for a moment (RFC 9112, section 9.6). */
