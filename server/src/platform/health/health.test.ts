@@ -51,7 +51,7 @@ test('a check that does not end fails in every turn that it misses, until it end
   assert.deepEqual(disk.lines, ['a health check fails', 'a health check is well again'])
 })
 
-test('a check that does not end takes no second thread, and is made again once it has ended', async (t) => {
+test('a check that does not end is not made a second time beside itself, and again once it has ended', async (t) => {
   const disk = watch(t)
   for (let turn = 0; turn < 100; turn++) disk.turn()
   assert.equal(disk.looks.length, 1)
@@ -70,6 +70,14 @@ test('a check whose timeout is longer than its interval may take that long', asy
   assert.deepEqual(await disk.problems(), {})
   disk.turn()
   assert.deepEqual(await disk.problems(), { disk: 'it has not ended for 30 s' })
+})
+
+test('a check that is made more often than every 5 seconds may still take so long', async (t) => {
+  const disk = watch(t, { intervalMs: SECOND, threshold: 1 })
+  t.mock.timers.tick(5 * SECOND)
+  assert.deepEqual(await disk.problems(), {})
+  t.mock.timers.tick(SECOND)
+  assert.deepEqual(await disk.problems(), { disk: 'it has not ended for 6 s' })
 })
 
 test('a check that fails as often as its threshold says is a problem until it passes once', async (t) => {

@@ -1,10 +1,13 @@
 import type { Logger } from '#platform/log'
 
+/** A short interval must not turn a busy moment into a failure. */
+const DEFAULT_TIMEOUT_MS = 5_000
+
 /** A dependency that is looked at regularly. */
 export interface HealthCheck {
   readonly name: string
   readonly intervalMs: number
-  /** How long a look may take where that may be longer than the interval. */
+  /** How long a look may take, 5 seconds when nothing is said; a shorter interval does not make it fail sooner. */
   readonly timeoutMs?: number
   /** How many failures in a row make it count as failed. */
   readonly threshold: number
@@ -22,7 +25,8 @@ export interface Health {
 
 /**
  * Runs the checks at their intervals, and logs when one begins to count as failed and when it recovers.
- * A check that has not ended when its next turn comes fails in that turn, and no second one is started beside it.
+ * A check that has not ended when its next turn comes is not started again beside itself; once it has taken longer than
+ * it may, it fails in each such turn.
  * @param probe a quick look at what every request needs, taken each time that somebody asks.
  */
 export function createHealth(checks: readonly HealthCheck[], probe: () => Promise<void>, log: Logger): Health {
@@ -63,9 +67,9 @@ export function createHealth(checks: readonly HealthCheck[], probe: () => Promis
   }
 }
 
-/** What happens each time that the check's turn comes: a look, or a failure when the last one has not ended. */
+/** What happens each time that the check's turn comes: a look, or perhaps a failure when the last one has not ended. */
 function turnsOf(
-  { check, intervalMs, timeoutMs = 0 }: HealthCheck,
+  { check, intervalMs, timeoutMs = DEFAULT_TIMEOUT_MS }: HealthCheck,
   outcome: { fail: (reason: string) => void; succeed: () => void },
 ): () => void {
   let isRunning = false
