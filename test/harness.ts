@@ -144,7 +144,8 @@ export async function until(
   }
 }
 
-async function accepts(port: number): Promise<boolean> {
+/** Whether something listens on a TCP port on loopback. */
+export async function accepts(port: number): Promise<boolean> {
   const socket = connect(port, '127.0.0.1')
   try {
     await once(socket, 'connect')
