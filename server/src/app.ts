@@ -60,7 +60,7 @@ export interface Registry {
 export async function createRegistry(config: Config, version: string, log: Logger): Promise<Registry> {
   const root = resolve(config.storage.filesystem.rootdirectory)
   await mkdir(root, { recursive: true, mode: 0o700 })
-  const unlockFolder = lockFolder(root)
+  lockFolder(root)
   const store = await FilesystemStore.open(root)
   const databaseFile = join(root, 'entrepot.db')
   if (isNewDatabase(databaseFile) && !(await store.isEmpty())) throw databaseMissing(root)
@@ -97,7 +97,6 @@ export async function createRegistry(config: Config, version: string, log: Logge
       await debugServer?.drain(0)
       health.stop()
       await database.close()
-      unlockFolder()
     },
   }
 }

@@ -168,6 +168,51 @@ test('a client that reads slowly does not make the server hold the blob in memor
   assert.equal(digestOf(await buffer(first)), digest)
 })
 
+test('a client that reads slowly, but does not pause, gets all of a blob', async (t) => {
+  for (const sendfile of [true, false]) {
+    const registry = await startRegistry(t, { config: { ...LIMITS, http: { sendfile } } })
+    const client = new RegistryClient(registry.url)
+    const [name, bytes] = [uniqueName('faults'), randomBlob(16 * MEBIBYTE)]
+    const { digest } = await client.pushBlob(name, bytes)
+    const download = await openDownload(`${registry.url}/v2/${name}/blobs/${digest}`)
+    const chunks: Buffer[] = []
+    // Longer than any timeout, at a pace at which a buffer of the kernel takes seconds to be free.
+    for (const until = Date.now() + 7 * TIMEOUT_MS; Date.now() < until; await sleep(50)) {
+      const chunk: unknown = download.read(48 * KIBIBYTE)
+      if (chunk instanceof Buffer) chunks.push(chunk)
+    }
+    chunks.push(await buffer(download))
+    assert.equal(digestOf(Buffer.concat(chunks)), digest, `sendfile: ${sendfile}`)
+  }
+})
+
+test('bodies that come byte by byte need no more memory than others', async (t) => {
+  const registry = await startRegistry(t)
+  const client = new RegistryClient(registry.url)
+  const name = uniqueName('faults')
+  const bytes = 200_000
+  const before = residentMebibytesOf(registry.pid())
+  const sockets = await Promise.all(
+    Array.from({ length: 15 }, async () => {
+      const url = new URL(await client.startUpload(name))
+      const socket = connect(Number(url.port), url.hostname)
+      socket.write(`PATCH ${url.pathname} HTTP/1.1\r\nHost: registry\r\nTransfer-Encoding: chunked\r\n\r\n`)
+      socket.write('1\r\nX\r\n'.repeat(bytes))
+      return { socket, url }
+    }),
+  )
+  t.after(() => sockets.map(({ socket }) => socket.destroy()))
+  await sleep(1_500)
+  const grown = residentMebibytesOf(registry.pid()) - before
+  assert.ok(grown < 300, `15 times ${bytes} bytes made it grow by ${grown} MiB`)
+  // All of it arrived, and none is lost when the clients go away.
+  for (const { socket, url } of sockets) {
+    socket.destroy()
+    const status = await client.get(url.href)
+    assert.equal(status.header('range'), `0-${bytes - 1}`, describe(status))
+  }
+})
+
 /** Sends a byte at a time until all is sent or the other side has had enough. */
 async function drip(socket: Socket, bytes: string, pauseMs: number): Promise<void> {
   socket.on('error', () => {})

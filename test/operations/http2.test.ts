@@ -5,6 +5,7 @@ import { constants } from 'node:http2'
 import { Agent } from 'node:https'
 import { basename, join } from 'node:path'
 import { test, type TestContext } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { digestOf, imageDocument, mediaTypes, randomBlob, uniqueName, unknownDigest } from '../content.ts'
 import { startRegistry, type TestRegistry, until } from '../harness.ts'
 import { record } from '../registry-client.ts'
@@ -173,6 +174,21 @@ test('HTTP/2', { concurrency: 4 }, async (t) => {
     assert.ok(taken > 1 && taken <= LARGE_BYTES / 2, `${taken} bytes`)
     const rest = await client.request('PUT', `${location}?digest=${digestOf(bytes)}`, { body: bytes.subarray(taken) })
     assert.equal(rest.status, 201, rest.body.toString())
+  })
+
+  void t.test('a manifest whose connection broke is not stored, however whole it looks', async (t) => {
+    const name = uniqueName('h2')
+    const config = await pushBlob(client, name, randomBlob())
+    const manifest = imageDocument({ ...config, mediaType: mediaTypes.config }, [])
+    const headers = { 'content-type': mediaTypes.image, 'x-request-id': 'broken-manifest' }
+    const other = await Http2Client.connect(t, registry.url, certificate.certificate)
+    const stream = other.open('PUT', `/v2/${name}/manifests/v1`, headers, true)
+    stream.on('error', () => {})
+    stream.write(manifest)
+    await sleep(200)
+    other.session.destroy()
+    await eventually(/cut off/, ['http.request.id', 'broken-manifest'])
+    assert.equal((await client.request('GET', `/v2/${name}/manifests/v1`)).status, 404)
   })
 
   void t.test('a client that cancels a download is logged as cut off', async () => {

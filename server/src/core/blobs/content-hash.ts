@@ -26,6 +26,14 @@ export class ContentHash {
     this.#sizeBytes += chunk.byteLength
   }
 
+  /** The same digest in the making once more: what one is given later the other does not know. */
+  copy(): ContentHash {
+    const copy = new ContentHash(this.algorithm)
+    copy.#hash = this.#hash.copy()
+    copy.#sizeBytes = this.#sizeBytes
+    return copy
+  }
+
   digest(): Digest {
     return `${this.algorithm}:${this.#hash.copy().digest('hex')}`
   }

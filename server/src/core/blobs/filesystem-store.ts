@@ -20,6 +20,7 @@ export class FilesystemStore implements BlobStore {
   readonly #blobs: string
   readonly #uploads: string
   readonly #budget = new WriteBudget()
+  readonly #durableFolders = new Set<string>()
 
   private constructor(root: string) {
     this.#blobs = join(root, 'blobs')
@@ -87,10 +88,7 @@ export class FilesystemStore implements BlobStore {
     } finally {
       await file.close()
     }
-    if ((await mkdir(folder, { recursive: true, mode: 0o700 })) !== undefined) {
-      await syncFolder(join(folder, '..'))
-      await syncFolder(this.#blobs)
-    }
+    await this.#makeFolder(folder)
     // Replacing content of the same digest is right: these bytes were just verified, the older ones may have decayed.
     await rename(source, join(folder, digestHex(digest)))
     await syncFolder(folder)
@@ -144,6 +142,15 @@ export class FilesystemStore implements BlobStore {
     } finally {
       await rm(path, { force: true })
     }
+  }
+
+  /** Makes a folder whose name, and those of the folders above it, a power cut cannot undo. */
+  async #makeFolder(folder: string): Promise<void> {
+    if (this.#durableFolders.has(folder)) return
+    await mkdir(folder, { recursive: true, mode: 0o700 })
+    // Whoever made it may not have come so far: another upload, or a process that was killed.
+    for (const above of [join(folder, '..'), this.#blobs, join(this.#blobs, '..')]) await syncFolder(above)
+    this.#durableFolders.add(folder)
   }
 
   #uploadPath(id: string): string {

@@ -11,13 +11,23 @@ const GATHERED_BYTES = 256 * KIB
 /** Bytes of one upload, and of all together, that are on their way to the file system. */
 const MAX_WRITING_BYTES = 512 * KIB
 const MAX_WRITING_BYTES_OF_ALL = 32 * MIB
+/** When all together have gathered more than this, each writes what it has as soon as that is worth a write. */
+const MAX_GATHERED_BYTES_OF_ALL = 32 * MIB
+const MIN_GATHERED_BYTES = 16 * KIB
 /** So much is brought to the disk while more is received, so that there is little to wait for at the end. */
 const SYNCED_BYTES = 16 * MIB
 
 /** What all writers of a store have in common: it bounds the memory that uploads take, however many there are. */
 export class WriteBudget {
   #writingBytes = 0
+  #gatheredBytes = 0
   readonly #waiting: (() => void)[] = []
+
+  /** Notes that so many bytes more, or fewer, wait to be written; tells how many one upload may let wait. */
+  gather(bytes: number): number {
+    this.#gatheredBytes += bytes
+    return this.#gatheredBytes > MAX_GATHERED_BYTES_OF_ALL ? MIN_GATHERED_BYTES : GATHERED_BYTES
+  }
 
   /** Waits until so many bytes more may be on their way. */
   async take(bytes: number): Promise<void> {
@@ -68,7 +78,7 @@ export class GatheredWriter {
   add(chunk: Uint8Array): Promise<void> | undefined {
     this.#gathered.push(chunk)
     this.#gatheredBytes += chunk.byteLength
-    return this.#gatheredBytes >= GATHERED_BYTES ? this.#flush() : undefined
+    return this.#gatheredBytes >= this.#budget.gather(chunk.byteLength) ? this.#flush() : undefined
   }
 
   /** Writes the rest and waits for all of it. @throws the first failure. */
@@ -88,6 +98,7 @@ export class GatheredWriter {
     this.#gatheredBytes = 0
     this.#position += bytes
     if (bytes === 0) return
+    this.#budget.gather(-bytes)
     await this.#budget.take(bytes)
     this.#writingBytes += bytes
     const write = this.#write(chunks, bytes, position)

@@ -89,8 +89,10 @@ export class Uploads {
 
   /** @throws RegistryError BLOB_UPLOAD_UNKNOWN */
   async status(repository: string, id: string): Promise<UploadProgress> {
-    await this.#requireUpload(repository, id)
-    return this.#turns.take(id, async () => ({ id, sizeBytes: await this.#store.uploadSize(id) }))
+    return this.#turns.take(id, async () => {
+      await this.#requireUpload(repository, id)
+      return { id, sizeBytes: await this.#store.uploadSize(id) }
+    })
   }
 
   /** @throws RegistryError BLOB_UPLOAD_UNKNOWN, RANGE_INVALID, SIZE_INVALID */
@@ -214,6 +216,7 @@ export class Uploads {
   async #appendTo(id: string, hash: ContentHash, chunk: UploadChunk, isLast = false): Promise<void> {
     const offset = hash.sizeBytes
     if (chunk.start !== undefined && chunk.start !== offset) throw outOfOrder(id, offset)
+    const before = hash.copy()
     this.#unrecorded.delete(id)
     try {
       await this.#store.appendUpload(id, offset, hashing(chunk.bytes, hash, chunk.length))
@@ -221,7 +224,12 @@ export class Uploads {
     } catch (error) {
       // A client whose last request was cut off sends all of it again, often without asking how much had arrived.
       const isAllOrNothing = isLast || (error instanceof RegistryError && error.code === 'SIZE_INVALID')
-      if (isAllOrNothing) await this.#store.truncateUpload(id, offset)
+      // What the store failed to write is not known: the digest is then made again from what it has.
+      if (isAllOrNothing || isSystemError(error)) this.#hashes.delete(id)
+      if (isAllOrNothing) {
+        await this.#store.truncateUpload(id, offset)
+        this.#remember(id, before)
+      }
       throw error
     }
   }
@@ -287,4 +295,8 @@ async function* hashing(
     hash.update(chunk)
     yield chunk
   }
+}
+
+function isSystemError(error: unknown): boolean {
+  return error instanceof Error && 'syscall' in error
 }

@@ -6,6 +6,9 @@ const TIMEOUT_MS = 3_000
 /** SQLite's result code for a lock that another process holds (sqlite.org/rescode.html). */
 const SQLITE_BUSY = 5
 
+/** Held until the process ends: whoever would give a lock up earlier could still be writing. */
+const HELD: DatabaseSync[] = []
+
 /** Another process works in the folder. */
 class FolderInUseError extends Error {
   constructor(folder: string, options: ErrorOptions) {
@@ -21,10 +24,9 @@ class FolderInUseError extends Error {
 /**
  * Takes a folder for this process alone: requests for the same upload take turns within one process, and what was read
  * from the database is remembered until this process writes. The kernel ends the lock with the process, however that ends.
- * @returns gives the folder up.
  * @throws FolderInUseError
  */
-export function lockFolder(folder: string): () => void {
+export function lockFolder(folder: string): void {
   const file = new DatabaseSync(join(folder, 'entrepot.lock'), { timeout: TIMEOUT_MS })
   try {
     // Nothing is ever written, so that no journal is needed beside it.
@@ -35,5 +37,5 @@ export function lockFolder(folder: string): () => void {
     const isBusy = error instanceof Error && 'errcode' in error && error.errcode === SQLITE_BUSY
     throw isBusy ? new FolderInUseError(folder, { cause: error }) : error
   }
-  return () => file.close()
+  HELD.push(file)
 }

@@ -1,5 +1,7 @@
+import { Http2ServerRequest } from 'node:http2'
 import { RegistryError } from '@entrepot/oci'
 import type { FastifyRequest } from 'fastify'
+import { JoinedChunks } from './joined-chunks.ts'
 
 export interface BodyLimits {
   /** How long a client may send nothing in the middle of a body, in milliseconds. */
@@ -25,21 +27,24 @@ export async function* readBody(request: FastifyRequest, limits: BodyLimits): As
   const idle = setTimeout(() => {
     if (isWaiting) source.destroy(new BodyInterruptedError(`the client sent nothing for ${limits.idleTimeoutMs} ms`))
   }, limits.idleTimeoutMs)
+  const chunks = new JoinedChunks()
+  let failure: unknown
   try {
     // Whoever stops reading refuses the rest with an answer: the request must outlive the loop.
     for await (const chunk of source.iterator({ destroyOnReturn: false })) {
       isWaiting = false
-      if (chunk instanceof Uint8Array) yield chunk
+      if (chunk instanceof Uint8Array) yield* chunks.add(chunk)
       isWaiting = true
       idle.refresh()
     }
   } catch (error) {
-    if (error instanceof BodyInterruptedError || !isAborted(error)) throw error
-    throw new BodyInterruptedError('the client went away', { cause: error })
+    failure = isAborted(error) ? new BodyInterruptedError('the client went away', { cause: error }) : error
   } finally {
     clearTimeout(idle)
   }
-  if (!request.raw.complete) throw new BodyInterruptedError('the client went away')
+  yield* chunks.rest()
+  if (failure !== undefined) throw failure
+  if (!source.complete || isStreamClosed(source)) throw new BodyInterruptedError('the client went away')
 }
 
 /**
@@ -64,6 +69,11 @@ function tooLarge(maxBytes: number): RegistryError {
     status: 413,
     detail: { limit: maxBytes },
   })
+}
+
+/** Over HTTP/2 a body that was cut off counts as complete, but its stream is closed before it was answered. */
+function isStreamClosed(request: unknown): boolean {
+  return request instanceof Http2ServerRequest && request.stream.closed
 }
 
 function isAborted(error: unknown): boolean {

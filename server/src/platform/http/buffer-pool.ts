@@ -24,6 +24,11 @@ export class BufferPool {
     return kept
   }
 
+  /** Leaves a buffer, which something may still be using, to the garbage collector. */
+  forget(): void {
+    this.#taken--
+  }
+
   /** Gives a buffer back, which nothing may be using any more. */
   giveBack(buffer: Buffer): void {
     this.#taken--

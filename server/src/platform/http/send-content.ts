@@ -1,4 +1,5 @@
 import { ServerResponse } from 'node:http'
+import { constants, Http2ServerResponse } from 'node:http2'
 import { setImmediate } from 'node:timers/promises'
 import type { FastifyReply } from 'fastify'
 import { BufferPool } from './buffer-pool.ts'
@@ -10,6 +11,10 @@ const KERNEL_CALL_BYTES = 1024 * 1024
 const KERNEL_TURN_BYTES = 8 * KERNEL_CALL_BYTES
 /** An ordinary write of this size tells, by ending, that the connection takes more. */
 const SIGNAL_BYTES = 64 * 1024
+/** What is written in one piece: a client that takes so much in time is not idle. */
+const PIECE_BYTES = 64 * 1024
+/** The kernel tells of progress only when a third of its own buffer, which has megabytes, is free again (tcp(7)). */
+const PATIENCE = 4
 
 /** Content that is open for reading. */
 export interface SendableContent {
@@ -31,7 +36,7 @@ export class ContentSender {
   readonly #idleTimeoutMs: number
   readonly #buffers = new BufferPool()
 
-  /** @param options.idleTimeoutMs how long a client may take nothing before it is given up. */
+  /** @param options.idleTimeoutMs a client that takes nothing for about four times as long is given up. */
   constructor(options: { kernel: KernelSend | undefined; idleTimeoutMs: number }) {
     this.#kernel = options.kernel
     this.#idleTimeoutMs = options.idleTimeoutMs
@@ -45,22 +50,21 @@ export class ContentSender {
   async send(reply: FastifyReply, content: SendableContent, range: ByteRange): Promise<void> {
     reply.hijack()
     const response: Response = reply.raw
-    const idle = setTimeout(() => response.destroy(), this.#idleTimeoutMs)
+    const kernel = canUseKernel(response) ? this.#kernel : undefined
+    const idle = setTimeout(() => cut(response), PATIENCE * this.#idleTimeoutMs)
     try {
       for (const [name, value] of Object.entries(reply.getHeaders())) {
         if (value !== undefined) response.setHeader(name, value)
       }
       response.statusCode = reply.statusCode
       const transfer = new Transfer(response, content, () => void idle.refresh())
-      // HTTP/2 frames what it sends.
-      const kernel = response instanceof ServerResponse ? this.#kernel : undefined
       await (content.descriptor === undefined || kernel === undefined
         ? this.#sendByCopy(transfer, range)
         : this.#sendByKernel(transfer, kernel, { ...range, file: content.descriptor }))
       response.end()
     } catch (error) {
       if (!(error instanceof ClientGoneError)) reply.log.error({ err: error }, 'a download was cut off')
-      response.destroy()
+      cut(response)
     } finally {
       clearTimeout(idle)
       await content.close()
@@ -70,20 +74,23 @@ export class ContentSender {
   /** Reads the next bytes while the ones before them are written. */
   async #sendByCopy(transfer: Transfer, { start, end }: ByteRange): Promise<void> {
     let [filled, filling] = [this.#buffers.take(), this.#buffers.take()]
-    let position = start
-    let next = transfer.read(filled, position, end)
-    while (position <= end) {
-      const bytes = await next
-      position += bytes.byteLength
-      if (position <= end) next = transfer.read(filling, position, end)
-      // The next write reports what is wrong with a read that nobody waits for now.
-      next.catch(() => {})
-      await transfer.write(bytes)
-      ;[filled, filling] = [filling, filled]
+    let isDone = false
+    try {
+      let position = start
+      let next = transfer.read(filled, position, end)
+      while (position <= end) {
+        const bytes = await next
+        position += bytes.byteLength
+        if (position <= end) next = transfer.read(filling, position, end)
+        // The next write reports what is wrong with a read that nobody waits for now.
+        next.catch(() => {})
+        await transfer.write(bytes)
+        ;[filled, filling] = [filling, filled]
+      }
+      isDone = true
+    } finally {
+      for (const buffer of [filled, filling]) this.#release(buffer, isDone)
     }
-    // After a failure they may still be in use, and are left to the garbage collector.
-    this.#buffers.giveBack(filled)
-    this.#buffers.giveBack(filling)
   }
 
   /** What is in the page cache goes from the kernel to the connection; everything else, and any doubt, by copy. */
@@ -116,11 +123,33 @@ export class ContentSender {
   /** Reads and writes what one buffer takes; gives the number of bytes. */
   async #copyOnce(transfer: Transfer, { start, end }: ByteRange): Promise<number> {
     const buffer = this.#buffers.take()
-    const bytes = await transfer.read(buffer, start, end)
-    await transfer.write(bytes)
-    this.#buffers.giveBack(buffer)
-    return bytes.byteLength
+    let isDone = false
+    try {
+      const bytes = await transfer.read(buffer, start, end)
+      await transfer.write(bytes)
+      isDone = true
+      return bytes.byteLength
+    } finally {
+      this.#release(buffer, isDone)
+    }
   }
+
+  /** After a failure a buffer may still be on its way. */
+  #release(buffer: Buffer, isFree: boolean): void {
+    if (isFree) this.#buffers.giveBack(buffer)
+    else this.#buffers.forget()
+  }
+}
+
+/** HTTP/2 frames what it sends, and what is encrypted must not be sent past the encryption. */
+function canUseKernel(response: Response): boolean {
+  return response instanceof ServerResponse && response.socket !== null && !('encrypted' in response.socket)
+}
+
+/** Ends an answer so that it cannot be taken for a whole one. */
+function cut(response: unknown): void {
+  if (response instanceof Http2ServerResponse) response.stream.close(constants.NGHTTP2_INTERNAL_ERROR)
+  else if (response instanceof ServerResponse) response.destroy()
 }
 
 /** Sends until the connection takes no more, or the file's next bytes would have to come from the disk. */
@@ -167,13 +196,22 @@ class Transfer {
     throw new Error(`the content ends at byte ${position}, before its size says so`)
   }
 
-  /** Writes, and waits until the bytes have left this process. */
+  /** Writes, and waits until the bytes have left this process. Each piece that has is progress. */
   async write(bytes: Buffer): Promise<void> {
     await new Promise<void>((resolve, reject) => {
       this.#fail = reject
-      if (this.response.destroyed) reject(new ClientGoneError())
-      else this.response.write(bytes, (error) => (error ? reject(new ClientGoneError()) : resolve()))
+      if (this.response.destroyed) {
+        reject(new ClientGoneError())
+        return
+      }
+      for (let start = 0; start < bytes.byteLength; start += PIECE_BYTES) {
+        const end = start + PIECE_BYTES
+        this.response.write(bytes.subarray(start, end), (error) => {
+          if (error) reject(new ClientGoneError())
+          this.noteProgress()
+          if (end >= bytes.byteLength) resolve()
+        })
+      }
     })
-    this.noteProgress()
   }
 }
