@@ -4,7 +4,7 @@ import { connect } from 'node:net'
 import { basename, join } from 'node:path'
 import { buffer, text } from 'node:stream/consumers'
 import { test } from 'node:test'
-import { type TestRegistry, startRegistry, until } from '../harness.ts'
+import { type TestRegistry, freePort, startRegistry, until } from '../harness.ts'
 import { digestOf, randomBlob, uniqueName } from '../content.ts'
 import { RegistryClient, assertContent, describe } from '../registry-client.ts'
 import { type SlowRequest, openDownload, openRequest } from './slow-request.ts'
@@ -14,7 +14,8 @@ const SIZE = 20 * MEBIBYTE
 const PATIENCE_MS = 10_000
 
 test('SIGTERM lets a slow upload and a slow download end well, takes no more connections, and exits with 0', async (t) => {
-  const registry = await startRegistry(t)
+  const debug = `127.0.0.1:${await freePort()}`
+  const registry = await startRegistry(t, { config: { http: { debug: { addr: debug } } } })
   const client = new RegistryClient(registry.url)
   const [name, bytes] = [uniqueName('faults'), randomBlob(SIZE)]
   const waiting = connect(Number(new URL(registry.url).port), '127.0.0.1')
@@ -30,7 +31,10 @@ test('SIGTERM lets a slow upload and a slow download end well, takes no more con
     () => 'new connections are still taken',
   )
   waiting.write('\r\n')
-  assert.match(await text(waiting), /^HTTP\/1\.1 503 [^]*shutting down/, 'a connection from before the signal')
+  assert.match(await text(waiting), /^HTTP\/1\.1 503 [^]*"unavailable"/, 'a connection from before the signal')
+  const told = await fetch(`http://${debug}/readyz`)
+  assert.equal(told.status, 503)
+  assert.match(await told.text(), /shutting down/, 'operators are told why')
   await upload.write(bytes.subarray(SIZE / 2))
   upload.end()
   const answer = await upload.answer
