@@ -12,8 +12,8 @@ const ADVICE: Record<ErrorCode, { en: string; zh: string }> = {
     zh: '本版本不会返回。',
   },
   BLOB_UPLOAD_UNKNOWN: {
-    en: 'The upload is finished, cancelled, swept after `storage.maintenance.uploadpurging.age`, or belongs to another repository. Start another; clients do so when they push again.',
-    zh: '该上传已经完成、已经取消、闲置超过 `storage.maintenance.uploadpurging.age` 而被清除，或者属于别的仓库。请重新开始上传；客户端重新推送即可。',
+    en: 'The upload is finished, cancelled, swept after `storage.maintenance.uploadpurging.age`, gave way to a newer one at `limits.uploads`, or belongs to another repository. Start another; clients do so when they push again.',
+    zh: '该上传已经完成、已经取消、闲置超过 `storage.maintenance.uploadpurging.age` 而被清除、在上传数达到 `limits.uploads` 时让位给了新的上传，或者属于别的仓库。请重新开始上传；客户端重新推送即可。',
   },
   DENIED: {
     en: 'Callers without credentials may not do this here: `auth.anonymous` lists what they may.',
@@ -60,8 +60,8 @@ const ADVICE: Record<ErrorCode, { en: string; zh: string }> = {
     zh: '标签由 1 到 128 个字母、数字、`.`、`_`、`-` 组成，不能以 `.` 或 `-` 开头。状态码为 414 时表示一次推送的标签过多：见 `limits.tagsperpush`。',
   },
   TOOMANYREQUESTS: {
-    en: 'Wait for as long as `Retry-After` says, then try again. The message says which: too many uploads are open (`limits.uploads`), or another request holds the same upload or is storing the same content.',
-    zh: '按 `Retry-After` 等待后重试。消息会说明具体原因：同时打开的上传过多（`limits.uploads`），或者另一个请求正在使用同一个上传或保存同样的内容。',
+    en: 'Wait for as long as `Retry-After` says, then try again. The message says which: too many uploads are open and in use (`limits.uploads`), or another request holds the same upload or is storing the same content.',
+    zh: '按 `Retry-After` 等待后重试。消息会说明具体原因：打开的上传过多且都在使用（`limits.uploads`），或者另一个请求正在使用同一个上传或保存同样的内容。',
   },
   UNAUTHORIZED: {
     en: 'Not given by this version, which has no accounts.',
@@ -85,7 +85,7 @@ const TEXTS = {
   en: {
     title: 'Errors',
     intro: [
-      'Every refusal has a body as the distribution specification asks: `{"errors":[{"code":"…","message":"…","detail":…}]}`. `code` is for programs and does not change; `message` is for people and says what to do; `detail` names what it is about. The header `X-Request-Id` is the id under which the log has the request.',
+      'Every refusal has a body as the distribution specification asks: `{"errors":[{"code":"…","message":"…","detail":…}]}`. `code` is for programs and does not change; `message` is for people and says what to do; `detail` names what it is about. Every answer carries `X-Request-Id`, the id under which the log has it.',
     ],
     columns: ['Code', 'Status', 'What to do'],
     outro:
@@ -94,7 +94,7 @@ const TEXTS = {
   zh: {
     title: '错误码',
     intro: [
-      '请求被拒绝时，响应体采用分发规范规定的格式：`{"errors":[{"code":"…","message":"…","detail":…}]}`。`code` 供程序判断，不会改变；`message` 供人阅读，说明该怎么做；`detail` 指出涉及的对象。响应头 `X-Request-Id` 是该请求在日志中的编号。',
+      '请求被拒绝时，响应体采用分发规范规定的格式：`{"errors":[{"code":"…","message":"…","detail":…}]}`。`code` 供程序判断，不会改变；`message` 供人阅读，说明该怎么做；`detail` 指出涉及的对象。每个响应都带有 `X-Request-Id`，即该请求在日志中的编号。',
     ],
     columns: ['错误码', '状态码', '处理办法'],
     outro:

@@ -53,7 +53,6 @@ function toRegistryError(error: unknown): RegistryError {
   if (error instanceof RegistryError) return error
   if (isStorageFull(error)) {
     return new RegistryError('UNAVAILABLE', 'the storage is full; nothing was stored', {
-      status: 507,
       headers: { 'retry-after': '60' },
       cause: error,
     })
