@@ -245,7 +245,7 @@ const limits = z.strictObject({
     .meta(
       about(
         'Uploads open at once. At the limit the one that nothing was added to for the longest time gives way, if for more than ten minutes; otherwise the start of another is refused with 429.',
-        '同时打开的上传数。达到上限时，空闲最久且超过十分钟的上传会让位；如果没有这样的上传，新的上传会以 429 拒绝。',
+        '同时打开的上传数。达到上限时，空闲最久且超过十分钟的上传会让位；如果没有这样的上传，则拒绝新的上传，返回 429。',
       ),
     ),
   headertimeout: interval
