@@ -28,6 +28,7 @@ export function httpServerOptions(config: Config): HttpServerOptions {
     headers: http.headers,
     headerTimeoutMs: limits.headertimeout,
     keepAliveTimeoutMs: limits.keepalivetimeout,
+    idleTimeoutMs: limits.bodyidletimeout,
     isAccessLogged: !config.log.accesslog.disabled,
   }
 }

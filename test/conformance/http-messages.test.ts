@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { connect } from 'node:net'
 import { test } from 'node:test'
 import { randomBlob, uniqueName } from '../content.ts'
 import { type RegistryClient, exchangeRaw, startClient } from '../registry-client.ts'
@@ -54,6 +56,19 @@ test('HTTP messages', { concurrency: 4 }, async (t) => {
   void t.test('RFC 9110 "CONNECT": a tunnel is refused with an error body', async () => {
     await assertRefusedRaw(client, 'CONNECT example.com:443 HTTP/1.1\r\nHost: example.com:443\r\n\r\n', 405)
   })
+
+  void t.test(
+    'RFC 9110 "CONNECT": a client that resets the connection after its refusal ends nothing else',
+    async () => {
+      const socket = connect(Number(new URL(client.origin).port), '127.0.0.1')
+      socket.on('error', () => {})
+      socket.write('CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n')
+      await once(socket, 'data')
+      socket.resetAndDestroy()
+      for (let round = 0; round < 3; round++)
+        assert.equal(statusOf(await exchangeRaw(client.origin, `GET /v2/ HTTP/1.1\r\n${CLOSING}\r\n`)), 200)
+    },
+  )
 
   void t.test('RFC 9110 "HEAD": a broken HEAD request is refused without a body', async () => {
     const answer = await exchangeRaw(client.origin, `HEAD /v2/\u007f HTTP/1.1\r\n${CLOSING}\r\n`)

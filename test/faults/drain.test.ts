@@ -110,3 +110,29 @@ async function isReachable(registry: TestRegistry): Promise<boolean> {
     socket.once('connect', () => socket.destroy())
   })
 }
+
+test('a connection that a client keeps holds nothing up once its last answer has ended', async (t) => {
+  const registry = await startRegistry(t)
+  const client = new RegistryClient(registry.url)
+  const name = uniqueName('faults')
+  const { digest } = await client.pushBlob(name, randomBlob(SIZE))
+  const { port, hostname } = new URL(registry.url)
+  const socket = connect(Number(port), hostname)
+  socket.pause()
+  socket.write(`GET /v2/${name}/blobs/${digest} HTTP/1.1\r\nHost: registry\r\n\r\n`)
+  await until(
+    async () => /in_flight_requests\{handler="blob"\} 1$/m.test((await client.get('/metrics')).body.toString()),
+    PATIENCE_MS,
+    () => 'the download has not begun',
+  )
+  const exited = registry.stop()
+  await until(
+    async () => !(await isReachable(registry)),
+    PATIENCE_MS,
+    () => 'new connections are still taken',
+  )
+  const begun = Date.now()
+  socket.resume()
+  assert.equal(await exited, 0, registry.output())
+  assert.ok(Date.now() - begun < PATIENCE_MS, `it took ${Date.now() - begun} ms, and http.draintimeout is 30 s`)
+})

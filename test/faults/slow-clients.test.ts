@@ -168,6 +168,27 @@ test('a client that reads slowly does not make the server hold the blob in memor
   assert.equal(digestOf(await buffer(first)), digest)
 })
 
+test('a client that reads none of its answers is cut, however small they are', async (t) => {
+  const registry = await startRegistry(t, { config: LIMITS })
+  const client = new RegistryClient(registry.url)
+  const name = uniqueName('faults')
+  const { digest } = await client.pushBlob(name, randomBlob(200 * KIBIBYTE))
+  const { port, hostname } = new URL(registry.url)
+  const socket = connect(Number(port), hostname)
+  socket.on('error', () => {})
+  socket.pause()
+  // More than the buffers of both kernels hold.
+  socket.write(`GET /v2/${name}/blobs/${digest} HTTP/1.1\r\nHost: registry\r\n\r\n`.repeat(200))
+  const begun = Date.now()
+  await until(
+    async () => /in_flight_requests\{handler="blob"\} 0$/m.test((await client.get('/metrics')).body.toString()),
+    4 * TIMEOUT_MS + CUT_WITHIN_MS,
+    () => 'the answers are still held for a client that reads none',
+  )
+  assert.ok(Date.now() - begun > TIMEOUT_MS, 'it was cut at once')
+  socket.destroy()
+})
+
 test('a client that reads slowly, but does not pause, gets all of a blob', async (t) => {
   for (const sendfile of [true, false]) {
     const registry = await startRegistry(t, { config: { ...LIMITS, http: { sendfile } } })

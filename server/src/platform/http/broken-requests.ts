@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { type IncomingMessage, ServerResponse } from 'node:http'
 import { Http2ServerRequest, Http2ServerResponse } from 'node:http2'
 import { Socket } from 'node:net'
+import { Duplex } from 'node:stream'
 import { RegistryError } from '@entrepot/oci'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { Logger } from '#platform/log'
@@ -35,7 +36,16 @@ export function createBrokenRequests(log: Logger): BrokenRequests {
     watch: ({ server }) => {
       server.prependListener('request', note)
       server.on('checkExpectation', (request, response) => void server.emit('request', request, response))
-      server.on('connect', (_request: unknown, target: unknown) => refuseConnect(target, log))
+      server.on('connect', (_request: unknown, target: unknown) => {
+        // Node.js has taken its own listener away: without one, a connection that breaks ends the process.
+        if (target instanceof Duplex) target.on('error', () => {})
+        if (target instanceof Socket && (exchanges.get(target) ?? []).some((earlier) => !earlier.closed)) {
+          // An answer is on its way, and this one must not stand in the middle of it.
+          target.destroy()
+        } else {
+          refuseConnect(target, log)
+        }
+      })
     },
     answer: (error, socket) => {
       if (error.code?.startsWith('ERR_SSL_') === true) {

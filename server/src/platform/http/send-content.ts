@@ -14,7 +14,7 @@ const SIGNAL_BYTES = 64 * 1024
 /** What is written in one piece: a client that takes so much in time is not idle. */
 const PIECE_BYTES = 64 * 1024
 /** The kernel tells of progress only when a third of its own buffer, which has megabytes, is free again (tcp(7)). */
-const PATIENCE = 4
+export const PATIENCE = 4
 
 /** Content that is open for reading. */
 export interface SendableContent {

@@ -16,6 +16,7 @@ import type { Logger } from '#platform/log'
 import { type BrokenRequests, checkRequestHead, createBrokenRequests } from './broken-requests.ts'
 import { allowedMethods, answerError } from './errors.ts'
 import type { Metrics } from './metrics.ts'
+import { PATIENCE } from './send-content.ts'
 import { loadTls, reloadTlsOnChange, type TlsOptions } from './tls.ts'
 
 const MAX_HEADER_BYTES = 16 * 1024
@@ -39,6 +40,9 @@ const CLIENT_CLOSED_REQUEST = 499
 /** A request id from outside is taken over if it looks like one. */
 const REQUEST_ID = /^[\w.:-]{1,128}$/
 
+/** How often connections that have become idle are looked for while the server ends. */
+const SWEEP_INTERVAL_MS = 100
+
 declare module 'fastify' {
   interface FastifyContextConfig {
     /** The right that the route needs; `public` where it needs none. Every route declares one. */
@@ -57,6 +61,8 @@ export interface HttpServerOptions {
   readonly headers: Readonly<Record<string, readonly string[]>>
   readonly headerTimeoutMs: number
   readonly keepAliveTimeoutMs: number
+  /** How long a client may send and take nothing while it is answered; see PATIENCE. */
+  readonly idleTimeoutMs: number
   readonly isAccessLogged: boolean
 }
 
@@ -128,7 +134,10 @@ export async function createHttpServer(
       const timer = setTimeout(() => {
         for (const socket of connections) socket.destroy()
       }, timeoutMs)
+      // A connection whose last answer ends only now is idle only now.
+      const sweep = setInterval(() => closeIdleConnections(app), SWEEP_INTERVAL_MS)
       await app.close()
+      clearInterval(sweep)
       clearTimeout(timer)
     },
   }
@@ -168,9 +177,10 @@ async function createApp(
     // It is required, but Node.js would refuse without a reason.
     requireHostHeader: false,
   }
-  if (options.tls === undefined) return fastify({ ...common, http: timeouts })
+  const connectionTimeout = PATIENCE * options.idleTimeoutMs
+  if (options.tls === undefined) return fastify({ ...common, connectionTimeout, http: timeouts })
   const https = { ...(await loadTls(options.tls)), ...timeouts, handshakeTimeout: options.headerTimeoutMs }
-  if (!options.isHttp2Enabled) return fastify({ ...common, https })
+  if (!options.isHttp2Enabled) return fastify({ ...common, connectionTimeout, https })
   // HTTP/2's requests have types of their own, but its compatibility layer behaves as HTTP/1.1 for all that is used.
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion
   const createHttp2 = fastify as unknown as (options: object) => FastifyInstance
@@ -180,11 +190,23 @@ async function createApp(
     http2SessionTimeout: options.keepAliveTimeoutMs,
     https: { ...https, allowHTTP1: true, settings: HTTP2_SETTINGS },
   })
-  app.server.on('session', (session: ServerHttp2Session) => session.setLocalWindowSize(HTTP2_SESSION_WINDOW_BYTES))
+  app.server.on('session', (session: ServerHttp2Session) => {
+    session.setLocalWindowSize(HTTP2_SESSION_WINDOW_BYTES)
+    // An idle session is closed, which waits for streams whose answers nobody may be reading.
+    session.once('timeout', () => {
+      const timer = setTimeout(() => session.destroy(), connectionTimeout)
+      session.once('close', () => clearTimeout(timer))
+    })
+  })
   // On such a server Node.js gives HTTP/1.1 limits of its own: 5 minutes for an upload, 5 seconds between requests.
   app.server.requestTimeout = common.requestTimeout
   app.server.keepAliveTimeout = common.keepAliveTimeout
   return app
+}
+
+/** Closes the connections of HTTP/1.1 on which nothing is being answered; those of HTTP/2 close by themselves. */
+function closeIdleConnections({ server }: FastifyInstance): void {
+  if ('closeIdleConnections' in server) server.closeIdleConnections()
 }
 
 /** The connections that are open, whichever version of HTTP they speak. */
