@@ -37,7 +37,7 @@ export interface UploadChunk {
 }
 
 /** Content that was verified and stored. */
-interface StoredContent {
+interface VerifiedContent {
   readonly digest: Digest
   readonly sizeBytes: number
 }
@@ -52,7 +52,7 @@ export class Uploads {
   readonly #maxOpen: number
   readonly #hashes = new Map<string, ContentHash>()
   /** What became content while the transaction that was to say so failed: closing such an upload again succeeds. */
-  readonly #unrecorded = new Map<string, StoredContent>()
+  readonly #unrecorded = new Map<string, VerifiedContent>()
   readonly #turns = new Turns(TURN_TIMEOUT_MS, 'writing to this upload')
   readonly #contentTurns: Turns
   #makingRoom: Promise<void> | undefined
@@ -234,7 +234,7 @@ export class Uploads {
     }
   }
 
-  async #storedBefore(id: string, end: { last: UploadChunk; digest: Digest }): Promise<StoredContent | undefined> {
+  async #storedBefore(id: string, end: { last: UploadChunk; digest: Digest }): Promise<VerifiedContent | undefined> {
     const content = this.#unrecorded.get(id)
     if (content?.digest !== end.digest || (await this.#store.size(content.digest)) !== content.sizeBytes)
       return undefined
@@ -244,7 +244,7 @@ export class Uploads {
   }
 
   /** Receives and verifies all that is missing of an upload. */
-  async #receiveLast(upload: UploadRow, end: { last: UploadChunk; digest: Digest }): Promise<StoredContent> {
+  async #receiveLast(upload: UploadRow, end: { last: UploadChunk; digest: Digest }): Promise<VerifiedContent> {
     const { id } = upload
     await this.#appendTo(id, await this.#hashOf(id, upload.algorithm), end.last, true)
     const hash = await this.#hashOf(id, digestAlgorithm(end.digest))
@@ -255,7 +255,7 @@ export class Uploads {
     return { digest: end.digest, sizeBytes: hash.sizeBytes }
   }
 
-  async #record(repository: string, id: string, content: StoredContent): Promise<void> {
+  async #record(repository: string, id: string, content: VerifiedContent): Promise<void> {
     await this.#database.transaction(async (transaction) => {
       const repositoryId = await ensureRepository(transaction, repository)
       await insertBlob(transaction, content.digest, content.sizeBytes)

@@ -10,9 +10,6 @@ import { findTag } from './tag-rows.ts'
 /** What clients that know no index get of one, as from Docker's registry. */
 const DEFAULT_PLATFORM = { os: 'linux', architecture: 'amd64' }
 
-/** Some hundred bytes each: what a busy registry is asked for in a while fits. */
-const MAX_REMEMBERED = 20_000
-
 /** A manifest as it is served: the bytes are exactly those that were pushed. */
 export interface ServedManifest {
   readonly digest: Digest
@@ -33,7 +30,7 @@ export class ManifestReader {
   constructor(dependencies: { database: Database; blobs: Blobs }) {
     this.#database = dependencies.database
     this.#blobs = dependencies.blobs
-    this.#remembered = new ReadCache(dependencies.database, MAX_REMEMBERED)
+    this.#remembered = new ReadCache(dependencies.database)
   }
 
   /**

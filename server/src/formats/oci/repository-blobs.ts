@@ -10,9 +10,6 @@ interface BlobDependencies {
   readonly blobs: Blobs
 }
 
-/** Some tens of bytes each: what a busy registry is asked for in a while fits. */
-const MAX_REMEMBERED = 20_000
-
 /** A blob that a repository has. */
 export interface ServedBlob {
   readonly sizeBytes: number
@@ -29,7 +26,7 @@ export class BlobReader {
   constructor(dependencies: BlobDependencies) {
     this.#database = dependencies.database
     this.#blobs = dependencies.blobs
-    this.#remembered = new ReadCache(dependencies.database, MAX_REMEMBERED)
+    this.#remembered = new ReadCache(dependencies.database)
   }
 
   /** @throws RegistryError NAME_UNKNOWN, BLOB_UNKNOWN */

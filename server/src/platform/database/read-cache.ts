@@ -1,6 +1,9 @@
 import { LRUCache } from 'lru-cache'
 import type { Database } from './database.ts'
 
+/** Some tens of bytes each: what a busy registry is asked for in a while fits; what was used last stays. */
+const MAX_REMEMBERED = 20_000
+
 /**
  * Remembers what was read from the database until anything is written to it. What it gives is what a read would give:
  * the version is looked at before the read, so that nothing read earlier outlives a commit.
@@ -10,10 +13,9 @@ export class ReadCache<Value extends object> {
   readonly #entries: LRUCache<string, Value>
   #version = -1
 
-  /** @param maxEntries how much is remembered; what was used last stays. */
-  constructor(database: Database, maxEntries: number) {
+  constructor(database: Database) {
     this.#database = database
-    this.#entries = new LRUCache({ max: maxEntries })
+    this.#entries = new LRUCache({ max: MAX_REMEMBERED })
   }
 
   /** What `read` gives for the key. Nothing is remembered of what it does not find. */
