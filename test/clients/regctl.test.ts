@@ -126,7 +126,9 @@ test('regctl', async (t) => {
     await sandbox.run('regctl', 'image', 'copy', source, `${proxy.host}/chunked:1`)
     assert.deepEqual(asHeld(await new RegistryContent(empty.url).image('chunked', '1')), single)
     const broken = proxy.passages.findIndex((passage) => passage.isBroken)
-    const next = proxy.passages.slice(broken).find((passage) => passage.method === 'PATCH' && passage.status === 202)
+    // Other blobs are on their way at the same time.
+    const ofUpload = proxy.passages.slice(broken).filter(({ path }) => path === proxy.passages[broken]?.path)
+    const next = ofUpload.find((passage) => passage.method === 'PATCH' && passage.status === 202)
     const [start] = next?.contentRange?.split('-') ?? []
     assert.ok(Number(start) >= 5 * MIB, `it went on at byte ${start}`)
     const blobs = single.diffIds.length + 1
