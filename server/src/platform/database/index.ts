@@ -8,3 +8,4 @@ export { isNewDatabase, type Migration, migrate, SchemaTooNewError } from './mig
 export { prepareQuery } from './prepared.ts'
 export { ReadCache } from './read-cache.ts'
 export { openSqlite } from './sqlite.ts'
+export { WritesStoppedError } from './write-ahead-log.ts'

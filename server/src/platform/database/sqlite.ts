@@ -1,21 +1,27 @@
 import { DatabaseSync, type SQLInputValue } from 'node:sqlite'
 import { Kysely, sql, type SqliteDatabase, SqliteDialect, type SqliteStatement } from 'kysely'
 import type { Database } from './database.ts'
+import { WriteAheadLog } from './write-ahead-log.ts'
 
 /** How long a writer waits for another process, such as a backup, to let go of the file. */
 const BUSY_TIMEOUT_MS = 5_000
+/** Result codes (sqlite.org/rescode.html): a full disk; a sync of a file, and of a folder, that failed. */
+const SQLITE_FULL = 13
+const SYNC_FAILURES = new Set([1034, 1290])
 const MAX_PREPARED_STATEMENTS = 500
 const NOTHING_CHANGED = { changes: 0, lastInsertRowid: 0 }
 
 /**
- * Opens, and creates if need be, the SQLite file: write-ahead log, each commit synced to the disk.
+ * Opens, and creates if need be, the SQLite file. A transaction's promise resolves when its commit is on the disk.
  * @throws the engine's error when the file cannot be opened or is no database.
  */
 export function openSqlite(file: string): Database {
-  const writer = connect(file, false)
-  const reader = connect(file, true)
+  const writer = connectWriter(file)
+  const reader = adapt(new DatabaseSync(file, { timeout: BUSY_TIMEOUT_MS, readOnly: true }))
   const write = new Kysely<object>({ dialect: new SqliteDialect({ database: writer }) })
   const read = new Kysely<object>({ dialect: new SqliteDialect({ database: reader }) })
+  // Whoever holds the writer's connection keeps all transactions waiting.
+  const log = new WriteAheadLog(file, async (work) => write.connection().execute(work))
   let version = 0
   return {
     read,
@@ -23,26 +29,50 @@ export function openSqlite(file: string): Database {
       return version
     },
     transaction: async (work) => {
+      log.throwFailure()
+      let result
       try {
-        return await write.transaction().execute(work)
+        result = await write.transaction().execute(work)
+      } catch (error) {
+        if (isSqliteError(error) && SYNC_FAILURES.has(error.errcode)) log.fail(error)
+        throw error
       } finally {
         version++
       }
+      await log.sync()
+      return result
     },
     check: async () => {
+      log.check()
       await sql`select 1`.execute(read)
     },
     close: async () => {
+      await log.close()
       await read.destroy()
       await write.destroy()
     },
   }
 }
 
-function connect(file: string, isReadOnly: boolean): SqliteDatabase {
-  const database = new DatabaseSync(file, { timeout: BUSY_TIMEOUT_MS, readOnly: isReadOnly })
-  if (!isReadOnly) database.exec('PRAGMA journal_mode = WAL')
+/** The connection that writes: it leaves syncing and moving the write-ahead log to `WriteAheadLog`. */
+function connectWriter(file: string): SqliteDatabase {
+  const database = new DatabaseSync(file, { timeout: BUSY_TIMEOUT_MS })
+  database.exec('PRAGMA journal_mode = WAL')
+  // What a crash left in the log is brought into the database, and synced, before anything follows it.
   database.exec('PRAGMA synchronous = FULL')
+  try {
+    database.exec('PRAGMA wal_checkpoint(TRUNCATE)')
+  } catch (error) {
+    // A full disk can still be read, and be made room on.
+    if (!isSqliteError(error) || error.errcode !== SQLITE_FULL) throw error
+  }
+  // SQLite goes on to sync what keeps the log whole when it is begun anew, but not each commit.
+  database.exec('PRAGMA synchronous = NORMAL')
+  database.exec('PRAGMA wal_autocheckpoint = 0')
+  return adapt(database)
+}
+
+function adapt(database: DatabaseSync): SqliteDatabase {
   database.exec('PRAGMA foreign_keys = ON')
   const prepared = new Map<string, SqliteStatement>()
   return {
@@ -84,4 +114,8 @@ function toInput(value: unknown): SQLInputValue {
       if (value instanceof Uint8Array) return value
       throw new TypeError(`a ${typeof value} cannot be stored in SQLite`)
   }
+}
+
+function isSqliteError(error: unknown): error is Error & { readonly errcode: number } {
+  return error instanceof Error && 'errcode' in error && typeof error.errcode === 'number'
 }

@@ -1,6 +1,7 @@
 import { constants, Http2ServerRequest } from 'node:http2'
 import { RegistryError } from '@entrepot/oci'
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
+import { WritesStoppedError } from '#platform/database'
 import { BodyInterruptedError } from './body.ts'
 
 /** How long a client that was refused may go on sending its body, so that it gets to read the answer. */
@@ -8,10 +9,12 @@ const LINGER_MS = 10_000
 
 const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'] as const
 
-/** The kernel's words for a full disk. */
+/** The kernel's words for a full disk, and for one that fails or lacks what is needed to use it. */
 const FULL_CODES = new Set(['ENOSPC', 'EDQUOT'])
-/** SQLite's result code for a full disk (sqlite.org/rescode.html). */
+const FAILED_CODES = new Set(['EIO', 'EROFS', 'ENXIO', 'ENODEV', 'ESTALE', 'EUCLEAN', 'EMFILE', 'ENFILE', 'ETIMEDOUT'])
+/** SQLite's result codes for them; the lower byte says what, the rest where (sqlite.org/rescode.html). */
 const SQLITE_FULL = 13
+const SQLITE_FAILED = new Set([5, 8, 10, 14])
 
 /** The body that every error is answered with (distribution-spec, "Error Codes"). */
 export function errorBody(error: RegistryError): string {
@@ -57,6 +60,13 @@ function toRegistryError(error: unknown): RegistryError {
       cause: error,
     })
   }
+  if (error instanceof WritesStoppedError || isStorageFailed(error)) {
+    return new RegistryError('UNAVAILABLE', 'the storage failed; nothing was acknowledged: try again later', {
+      status: 503,
+      headers: { 'retry-after': '60' },
+      cause: error,
+    })
+  }
   if (isFastifyError(error) && error.statusCode !== undefined && error.statusCode < 500) {
     return new RegistryError('UNSUPPORTED', error.message, { status: error.statusCode, cause: error })
   }
@@ -69,6 +79,12 @@ function isStorageFull(error: unknown): boolean {
   if (!(error instanceof Error)) return false
   if ('errcode' in error && error.errcode === SQLITE_FULL) return true
   return 'code' in error && FULL_CODES.has(String(error.code))
+}
+
+function isStorageFailed(error: unknown): boolean {
+  if (!(error instanceof Error)) return false
+  if ('errcode' in error && typeof error.errcode === 'number') return SQLITE_FAILED.has(error.errcode & 0xff)
+  return 'code' in error && 'syscall' in error && FAILED_CODES.has(String(error.code))
 }
 
 function isFastifyError(error: unknown): error is FastifyError {
