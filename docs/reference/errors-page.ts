@@ -68,8 +68,8 @@ const ADVICE: Record<ErrorCode, { en: string; zh: string }> = {
     zh: '本版本没有账号，不会返回。',
   },
   UNAVAILABLE: {
-    en: 'The disk is full: make room, then try again.',
-    zh: '磁盘已满：请腾出空间后重试。',
+    en: 'The disk is full: make room, then try again. With status 503 it fails (an I/O error, too many open files), and nothing was acknowledged: the log has the reason; try again when it is repaired.',
+    zh: '磁盘已满：请腾出空间后重试。状态码为 503 时表示磁盘出错（I/O 错误、打开的文件过多），没有确认任何写入：原因见日志，修复后重试。',
   },
   UNKNOWN: {
     en: 'Something unforeseen. The log has the reason under the id that the answer carries as `X-Request-Id`; please report it.',

@@ -69,7 +69,10 @@ export async function createRegistry(config: Config, version: string, log: Logge
   const metrics = createMetrics(version)
   const health = createHealth(
     healthChecks(config, store),
-    async () => database.check(),
+    async () => {
+      await database.check()
+      if (store.syncFailure !== undefined) throw new Error('the disk fails', { cause: store.syncFailure })
+    },
     log.child({ module: 'health' }),
   )
   const contentTurns = new Turns(CONTENT_TURN_TIMEOUT_MS, 'storing the same content')

@@ -21,7 +21,7 @@ export const ERROR_STATUSES = {
   TAG_INVALID: 400,
   TOOMANYREQUESTS: 429,
   UNAUTHORIZED: 401,
-  // A full disk, which is its only cause here.
+  // A full disk; one that fails is answered with 503.
   UNAVAILABLE: 507,
   UNKNOWN: 500,
   UNSUPPORTED: 405,

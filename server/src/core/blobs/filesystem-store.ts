@@ -21,6 +21,7 @@ export class FilesystemStore implements BlobStore {
   readonly #uploads: string
   readonly #budget = new WriteBudget()
   readonly #durableFolders = new Set<string>()
+  #syncFailure: unknown
 
   private constructor(root: string) {
     this.#blobs = join(root, 'blobs')
@@ -33,6 +34,11 @@ export class FilesystemStore implements BlobStore {
     await mkdir(store.#blobs, { recursive: true, mode: 0o700 })
     await mkdir(store.#uploads, { recursive: true, mode: 0o700 })
     return store
+  }
+
+  /** Why something could not be brought to the disk; undefined since that has worked again. */
+  get syncFailure(): unknown {
+    return this.#syncFailure
   }
 
   async appendUpload(id: string, offset: number, chunks: AsyncIterable<Uint8Array>): Promise<number> {
@@ -49,7 +55,10 @@ export class FilesystemStore implements BlobStore {
         }
       } finally {
         await writer.end().catch(async (error: unknown) => {
-          await (writer.hasSyncFailed ? rm(path, { force: true }) : file.truncate(offset))
+          if (writer.hasSyncFailed) {
+            this.#syncFailure = error
+            await rm(path, { force: true })
+          } else await file.truncate(offset)
           throw error
         })
       }
@@ -82,6 +91,7 @@ export class FilesystemStore implements BlobStore {
       if (size !== sizeBytes) throw new Error(`the upload ${id} has ${size} bytes, but ${sizeBytes} were verified`)
       await file.datasync().catch(async (error: unknown) => {
         // What could not be written may be gone from memory too: another fsync would then succeed without it (fsync(2)).
+        this.#syncFailure = error
         await rm(source, { force: true })
         throw error
       })
@@ -91,7 +101,13 @@ export class FilesystemStore implements BlobStore {
     await this.#makeFolder(folder)
     // Replacing content of the same digest is right: these bytes were just verified, the older ones may have decayed.
     await rename(source, join(folder, digestHex(digest)))
-    await syncFolder(folder)
+    try {
+      await syncFolder(folder)
+    } catch (error) {
+      this.#syncFailure = error
+      throw error
+    }
+    this.#syncFailure = undefined
   }
 
   async removeUpload(id: string): Promise<void> {
@@ -138,7 +154,8 @@ export class FilesystemStore implements BlobStore {
   async check(): Promise<void> {
     const path = this.#uploadPath(`check-${process.pid}`)
     try {
-      await writeFile(path, 'ok')
+      await writeFile(path, 'ok', { flush: true })
+      this.#syncFailure = undefined
     } finally {
       await rm(path, { force: true })
     }

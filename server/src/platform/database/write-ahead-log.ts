@@ -4,9 +4,9 @@ import { Worker } from 'node:worker_threads'
 import type { CheckpointMode, CheckpointOutcome } from './checkpoint-worker.ts'
 
 /** After so many commits, or when the log's file has grown so much, its content is moved into the database. */
-const COMMITS_PER_MOVE = 500
+const COMMITS_PER_MOVE = 200
 const GROWTH_PER_MOVE_BYTES = 4 * 1024 * 1024
-/** A log that is this long although it was moved is begun anew while writers wait: they were faster than the move. */
+/** A log that is this long although it was moved gives its room back; a reader elsewhere may have kept it. */
 const MAX_LOG_SIZE_BYTES = 64 * 1024 * 1024
 /** SQLite's result code for a disk that fails, the lower byte of those that say where (sqlite.org/rescode.html). */
 const SQLITE_IOERR = 10
@@ -108,7 +108,10 @@ export class WriteAheadLog {
 
   async #move(): Promise<void> {
     try {
-      const logSizeBytes = await this.#checkpoint('PASSIVE')
+      await this.#checkpoint('PASSIVE')
+      // What was written meanwhile is little. When all is moved, the next commit begins the log anew: one that only
+      // grows makes each sync cost more.
+      const logSizeBytes = await this.#pauseWrites(async () => this.#checkpoint('PASSIVE'))
       if (logSizeBytes >= MAX_LOG_SIZE_BYTES) {
         await this.#pauseWrites(async () => this.#checkpoint('TRUNCATE'))
         this.#sizeBytes = 0
