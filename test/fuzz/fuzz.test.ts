@@ -8,10 +8,13 @@ import { pushFixture } from './fixture.ts'
 import { FuzzClient } from './fuzz-client.ts'
 import { Ledger } from './ledger.ts'
 import { Random } from '../random.ts'
+import { byTier } from '../faults/tier.ts'
 import { runCase, runCases } from './runner.ts'
 import { SMUGGLED } from './smuggling-cases.ts'
 
-const REQUESTS = Number(process.env['ENTREPOT_FUZZ_REQUESTS'] ?? 20_000)
+const REQUESTS = Number(
+  process.env['ENTREPOT_FUZZ_REQUESTS'] ?? byTier({ quick: 20_000, ci: 100_000, release: 2_000_000 }),
+)
 const WARM_UP_REQUESTS = REQUESTS * 0.25
 const MAX_GROWTH_BYTES = 64 * 1024 * 1024
 const MIN_RAW_PERCENT = 10
