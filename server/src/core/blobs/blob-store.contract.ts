@@ -139,6 +139,28 @@ export function testBlobStore(name: string, open: (t: TestContext) => Promise<Bl
     await reading?.close()
   })
 
+  test(`${name}: content in quarantine is absent, and is whole again when it is stored once more`, async (t) => {
+    const store = await open(t)
+    const content = Buffer.from('damaged, let us say')
+    const digest = sha256(content)
+    await store.quarantine(digest)
+    for (const id of ['first', 'second', 'third']) {
+      await store.appendUpload(id, 0, chunksOf(content))
+      await store.finishUpload(id, digest, content.byteLength)
+      const reading = await store.open(digest)
+      await store.quarantine(digest)
+      await store.quarantine(digest)
+      assert.equal(await store.size(digest), undefined)
+      assert.equal(await store.open(digest), undefined)
+      assert.equal(await store.isEmpty(), true, 'what is in quarantine is no content')
+      assert.equal(await reading?.read(Buffer.alloc(1), 0), 1, 'who is reading it may go on')
+      await reading?.close()
+    }
+    await store.appendUpload('last', 0, chunksOf(content))
+    await store.finishUpload('last', digest, content.byteLength)
+    assert.ok((await readAt(store, digest, 0, content.byteLength)).equals(content))
+  })
+
   test(`${name}: the check leaves nothing behind`, async (t) => {
     const store = await open(t)
     await store.check()

@@ -1,6 +1,6 @@
 import { createReadStream } from 'node:fs'
 import { mkdir, open, opendir, rename, rm, stat, truncate, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import { type Digest, digestAlgorithm, digestHex } from '@entrepot/oci'
 import { GatheredWriter, WriteBudget } from './gathered-writer.ts'
 import type { BlobStore, StoredContent, StoredUpload } from './store.ts'
@@ -13,19 +13,24 @@ const READ_SIZE_BYTES = 1024 * 1024
  *     <root>/
  *       blobs/<algorithm>/<first two digits>/<hexadecimal digest>   finished content, never changed
  *       uploads/<upload id>                                        bytes received so far
+ *       quarantine/<algorithm>/<hexadecimal digest>                content that was found damaged
  *
- * Both lie on one file system, so that finishing an upload is a rename.
+ * All lie on one file system, so that finishing an upload is a rename.
  */
 export class FilesystemStore implements BlobStore {
+  readonly #root: string
   readonly #blobs: string
   readonly #uploads: string
+  readonly #quarantine: string
   readonly #budget = new WriteBudget()
   readonly #durableFolders = new Set<string>()
   #syncFailure: unknown
 
   private constructor(root: string) {
-    this.#blobs = join(root, 'blobs')
-    this.#uploads = join(root, 'uploads')
+    this.#root = resolve(root)
+    this.#blobs = join(this.#root, 'blobs')
+    this.#uploads = join(this.#root, 'uploads')
+    this.#quarantine = join(this.#root, 'quarantine')
   }
 
   /** Opens the store in a folder, which is created if need be, for this user alone. */
@@ -146,6 +151,16 @@ export class FilesystemStore implements BlobStore {
     await rm(this.#blobPath(digest), { force: true })
   }
 
+  async quarantine(digest: Digest): Promise<void> {
+    if ((await this.size(digest)) === undefined) return
+    const folder = join(this.#quarantine, digestAlgorithm(digest))
+    await this.#makeFolder(folder)
+    await rename(this.#blobPath(digest), join(folder, digestHex(digest)))
+    // First where it is now: a power cut in between leaves it in one of the two places at least.
+    await syncFolder(folder)
+    await syncFolder(this.#blobFolder(digest))
+  }
+
   async isEmpty(): Promise<boolean> {
     for await (const entry of await opendir(this.#blobs, { recursive: true })) if (!entry.isDirectory()) return false
     return true
@@ -166,7 +181,10 @@ export class FilesystemStore implements BlobStore {
     if (this.#durableFolders.has(folder)) return
     await mkdir(folder, { recursive: true, mode: 0o700 })
     // Whoever made it may not have come so far: another upload, or a process that was killed.
-    for (const above of [join(folder, '..'), this.#blobs, join(this.#blobs, '..')]) await syncFolder(above)
+    for (let above = folder; above !== this.#root;) {
+      above = dirname(above)
+      await syncFolder(above)
+    }
     this.#durableFolders.add(folder)
   }
 

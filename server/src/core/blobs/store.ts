@@ -49,6 +49,12 @@ export interface BlobStore {
   open(digest: Digest): Promise<StoredContent | undefined>
   /** Forgets content; nothing happens if there is none. Who is reading it may go on. */
   remove(digest: Digest): Promise<void>
+  /**
+   * Takes damaged content out of reach without deleting it: the store has none under the digest from then on, so that the
+   * next push of it makes it whole. What was put aside under the same digest before gives way. Nothing happens if there
+   * is no content; a power cut cannot undo it. Nobody may store the same content meanwhile.
+   */
+  quarantine(digest: Digest): Promise<void>
   /** Whether the store has no content; uploads do not count. */
   isEmpty(): Promise<boolean>
   /** Writes and removes a small object, to learn whether the store works. Throws the store's error. */
