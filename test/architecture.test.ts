@@ -5,7 +5,7 @@ import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
-const ROUTES = 'server/src/formats/oci/routes'
+const ROUTE_FOLDERS = ['server/src/formats/oci/routes', 'server/src/management/routes']
 
 async function readTree(): Promise<Set<string>> {
   const text = await readFile(join(ROOT, 'ARCHITECTURE.md'), 'utf8')
@@ -47,11 +47,14 @@ test('every folder that ARCHITECTURE.md draws is there, and every room is drawn'
 
 test('every endpoint is in ARCHITECTURE.md with a test file that sends requests to it', async () => {
   const text = await readFile(join(ROOT, 'ARCHITECTURE.md'), 'utf8')
-  const files = (await readdir(join(ROOT, ROUTES))).filter((file) => !file.endsWith('-replies.ts'))
-  for (const file of files) {
+  const folders = ROUTE_FOLDERS.map(async (folder) =>
+    (await readdir(join(ROOT, folder))).map((file) => ({ folder, file })),
+  )
+  for (const { folder, file } of (await Promise.all(folders)).flat()) {
+    if (file.endsWith('-replies.ts')) continue
     const row = text.split('\n').find((line) => line.split('|').some((cell) => cell.trim() === file))
     assert.ok(row !== undefined, `${file} is not in the table of endpoints`)
-    const source = await readFile(join(ROOT, ROUTES, file), 'utf8')
+    const source = await readFile(join(ROOT, folder, file), 'utf8')
     const methods = [...source.matchAll(/method: (\[.*?\]|'.*?')/g)].flatMap(
       ([, list = '']) => list.match(/[A-Z]+/g) ?? [],
     )

@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url'
 import { generatedPages } from '../docs/reference/pages.ts'
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
-const ROUTE_FOLDERS = ['server/src/formats/oci/routes', 'server/src/platform/http']
+const ROUTE_FOLDERS = ['server/src/formats/oci/routes', 'server/src/platform/http', 'server/src/management/routes']
 
 const readText = async (path: string) => readFile(join(ROOT, path), 'utf8')
 

@@ -1,6 +1,7 @@
 import { Command } from 'commander'
 import { configCheck } from './commands/config-check.ts'
 import { configPrint } from './commands/config-print.ts'
+import { gc } from './commands/gc.ts'
 import { serve } from './commands/serve.ts'
 import { version } from './commands/version.ts'
 
@@ -22,6 +23,7 @@ export function createProgram(current: string): Command {
       .addCommand(configCheck())
       .addCommand(configPrint()),
   )
+  program.addCommand(gc())
   program.addCommand(version(current))
   prepare(program, [program.name()])
   return program

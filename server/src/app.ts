@@ -2,11 +2,11 @@ import { mkdir } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { createAccess, isAction } from '#core/access'
 import {
-  type BlobStore,
   blobMigrations,
   createBlobs,
   FilesystemStore,
   GarbageCollector,
+  GarbageRuns,
   startGarbageCollection,
   startUploadPurging,
   Turns,
@@ -35,8 +35,15 @@ import {
   registerOperations,
 } from '#platform/http'
 import type { Logger } from '#platform/log'
+import { listenOnSocket, registerManagement, socketIn } from '#management'
 import type { Config } from './config/index.ts'
-import { debugServerOptions, healthChecks, httpServerOptions, manifestPolicy } from './settings.ts'
+import {
+  debugServerOptions,
+  healthChecks,
+  httpServerOptions,
+  managementServerOptions,
+  manifestPolicy,
+} from './settings.ts'
 
 /** Each room's own steps; a room that refers to another's tables comes after it. */
 const MIGRATIONS = [...repositoryMigrations, ...blobMigrations, ...ociMigrations]
@@ -52,21 +59,22 @@ export interface Registry {
   close(): Promise<void>
 }
 
+/** The operations on a data folder, in a process that has opened it. */
+export interface Management {
+  /** Carries one out as a request over the socket would. */
+  request(method: 'GET' | 'POST' | 'DELETE', url: string, body?: object): Promise<{ status: number; text: string }>
+  close(): Promise<void>
+}
+
 /**
  * Builds the whole server out of its modules: the only place that constructs, and that knows them all.
  * @throws what the database, the store or the TLS files throw when they cannot be used, and when blobs are there
  * without their database.
  */
 export async function createRegistry(config: Config, version: string, log: Logger): Promise<Registry> {
-  const root = resolve(config.storage.filesystem.rootdirectory)
-  await mkdir(root, { recursive: true, mode: 0o700 })
-  lockFolder(root)
-  const store = await FilesystemStore.open(root)
-  const databaseFile = join(root, 'entrepot.db')
-  if (isNewDatabase(databaseFile) && !(await store.isEmpty())) throw databaseMissing(root)
-  const database = openSqlite(databaseFile)
-  await migrate(database, MIGRATIONS)
   const metrics = createMetrics(version)
+  const storage = await openStorage(config, { metrics, log })
+  const { database, store, folder } = storage
   const health = createHealth(
     healthChecks(config, store),
     async () => {
@@ -75,33 +83,79 @@ export async function createRegistry(config: Config, version: string, log: Logge
     },
     log.child({ module: 'health' }),
   )
-  const contentTurns = new Turns(CONTENT_TURN_TIMEOUT_MS, 'storing the same content')
-  const uploads = new Uploads({ database, store, contentTurns, maxOpen: config.limits.uploads })
-  const server = await createMainServer(config, {
-    database,
-    store,
-    contentTurns,
-    uploads,
-    metrics,
-    health,
-    log,
-  })
+  const server = await createMainServer(config, { ...storage, metrics, health, log })
   const debugServer = await createDebugServer(config, { metrics, health, log })
-  const stopMaintenance = startMaintenance(config, { database, store, contentTurns, uploads, metrics, log })
+  const managementServer = await createManagementServer(config, { ...storage, metrics, log })
+  const stopMaintenance = startMaintenance(config, { ...storage, log })
   return {
     listen: async () => {
-      await debugServer?.listen()
-      return server.listen()
+      await listenOnSocket(managementServer, socketIn(folder), log.child({ module: 'management' }))
+      try {
+        await debugServer?.listen()
+        return await server.listen()
+      } catch (error) {
+        // A listener that is open would keep the process from ending.
+        await Promise.all([managementServer.drain(0), debugServer?.drain(0)])
+        throw error
+      }
     },
     close: async () => {
       health.drain()
       await stopMaintenance()
       await server.drain(config.http.draintimeout)
       await debugServer?.drain(0)
+      await managementServer.drain(0)
       health.stop()
       await database.close()
     },
   }
+}
+
+/**
+ * Opens a data folder for operations, without serving anybody.
+ * @throws as `createRegistry` does, and when there is no registry in the folder.
+ */
+export async function createManagement(config: Config, log: Logger): Promise<Management> {
+  const folder = resolve(config.storage.filesystem.rootdirectory)
+  if (isNewDatabase(databaseIn(folder))) {
+    throw new Error(`there is no registry in the data folder ${folder}: set "storage.filesystem.rootdirectory"`)
+  }
+  const metrics = createMetrics('')
+  const storage = await openStorage(config, { metrics, log })
+  const { app } = await createManagementServer(config, { ...storage, metrics, log })
+  return {
+    request: async (method, url, body) => {
+      const answer = await app.inject({ method, url, ...(body !== undefined && { payload: body }) })
+      return { status: answer.statusCode, text: answer.body }
+    },
+    close: async () => {
+      await storage.garbageRuns.end()
+      await app.close()
+      await storage.database.close()
+    },
+  }
+}
+
+const databaseIn = (folder: string) => join(folder, 'entrepot.db')
+
+/** Takes the data folder for this process alone, and makes what works on its content. */
+async function openStorage(config: Config, { metrics, log }: Pick<Foundation, 'metrics' | 'log'>): Promise<Storage> {
+  const folder = resolve(config.storage.filesystem.rootdirectory)
+  await mkdir(folder, { recursive: true, mode: 0o700 })
+  lockFolder(folder)
+  const store = await FilesystemStore.open(folder)
+  if (isNewDatabase(databaseIn(folder)) && !(await store.isEmpty())) throw databaseMissing(folder)
+  const database = openSqlite(databaseIn(folder))
+  await migrate(database, MIGRATIONS)
+  const contentTurns = new Turns(CONTENT_TURN_TIMEOUT_MS, 'storing the same content')
+  const uploads = new Uploads({ database, store, contentTurns, maxOpen: config.limits.uploads })
+  const { age } = config.storage.maintenance.garbagecollection
+  const garbageRuns = new GarbageRuns({
+    collector: new GarbageCollector({ database, store, contentTurns, references: ociReferences }, age),
+    log: log.child({ module: 'garbage-collection' }),
+    onRun: (run) => metrics.observeGarbageCollection(run),
+  })
+  return { folder, database, store, contentTurns, uploads, garbageRuns }
 }
 
 /** Beginning anew beside old blobs would hide from the operator that the database was lost. */
@@ -113,11 +167,14 @@ function databaseMissing(root: string): Error {
 }
 
 interface Storage {
+  /** The data folder, as an absolute path. */
+  readonly folder: string
   readonly database: Database
-  readonly store: BlobStore
+  readonly store: FilesystemStore
   /** By digest: content is either stored and made known, or removed. */
   readonly contentTurns: Turns
   readonly uploads: Uploads
+  readonly garbageRuns: GarbageRuns
 }
 
 interface Foundation {
@@ -130,23 +187,12 @@ interface Foundation {
  * Starts what removes abandoned uploads and garbage, unless nothing may be changed.
  * @returns ends it.
  */
-function startMaintenance(
-  config: Config,
-  foundation: Pick<Foundation, 'metrics' | 'log'> & Storage,
-): () => Promise<void> {
-  const { database, store, contentTurns, uploads, metrics, log } = foundation
+function startMaintenance(config: Config, foundation: Pick<Foundation, 'log'> & Storage): () => Promise<void> {
+  const { uploads, garbageRuns, log } = foundation
   const { uploadpurging, garbagecollection, readonly } = config.storage.maintenance
-  const collector = new GarbageCollector(
-    { database, store, contentTurns, references: ociReferences },
-    garbagecollection.age,
-  )
   const stopCollecting =
     garbagecollection.enabled && !readonly.enabled
-      ? startGarbageCollection(collector, {
-          intervalMs: garbagecollection.interval,
-          log: log.child({ module: 'garbage-collection' }),
-          onRun: (report) => metrics.observeGarbageCollection(report),
-        })
+      ? startGarbageCollection(garbageRuns, { intervalMs: garbagecollection.interval })
       : undefined
   const stopPurging =
     uploadpurging.enabled && !readonly.enabled
@@ -157,7 +203,8 @@ function startMaintenance(
       : undefined
   return async () => {
     stopPurging?.()
-    await stopCollecting?.()
+    stopCollecting?.()
+    await garbageRuns.end()
   }
 }
 
@@ -222,5 +269,21 @@ async function createDebugServer(config: Config, foundation: Foundation): Promis
   })
   const metricsPath = debug.prometheus.enabled ? debug.prometheus.path : undefined
   registerOperations(server.app, foundation, { metricsPath, metricsRight: 'public', isForOperators: true })
+  return server
+}
+
+/** What carries out operations, for the socket in the data folder or for this process. */
+async function createManagementServer(
+  config: Config,
+  foundation: Pick<Foundation, 'metrics' | 'log'> & Storage,
+): Promise<HttpServer> {
+  const { metrics, log, folder, garbageRuns } = foundation
+  const server = await createHttpServer(managementServerOptions(config, socketIn(folder)), {
+    log: log.child({ module: 'management' }),
+    metrics,
+    authorize: () => {},
+    rewriteUrl: (url) => url,
+  })
+  registerManagement(server.app, { garbageRuns, isReadOnly: config.storage.maintenance.readonly.enabled })
   return server
 }

@@ -38,6 +38,12 @@ export function debugServerOptions(config: Config, address: Address): HttpServer
   return { ...httpServerOptions(config), ...withHost(address), tls: undefined, isAccessLogged: false }
 }
 
+/** The listener for the command line: whoever reaches the socket owns the folder, and some requests take hours. */
+export function managementServerOptions(config: Config, socketPath: string): HttpServerOptions {
+  const plain = { ...httpServerOptions(config), tls: undefined, headers: {} }
+  return { ...plain, socketPath, idleTimeoutMs: 0, isAccessLogged: false }
+}
+
 /** The regular looks that `health` asks for. */
 export function healthChecks(config: Config, store: BlobStore): HealthCheck[] {
   const { storagedriver, file, http, tcp } = config.health

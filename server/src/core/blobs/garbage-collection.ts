@@ -2,7 +2,6 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Digest } from '@entrepot/oci'
 import type { RepositoryId } from '#core/repositories'
 import type { Connection, Database } from '#platform/database'
-import type { Logger } from '#platform/log'
 import { deleteMembership } from './blob-rows.ts'
 import {
   deleteStored,
@@ -173,35 +172,5 @@ export class GarbageCollector {
     const withoutMembership = await findWithoutMembership(connection, digests)
     const owned = await this.#references.findOwned(connection, withoutMembership)
     return withoutMembership.filter((digest) => !owned.has(digest))
-  }
-}
-
-/**
- * Runs the collector now, and again after each rest.
- * @param onRun gets what each run has done.
- * @returns ends it, and waits for the step under way.
- */
-export function startGarbageCollection(
-  collector: GarbageCollector,
-  options: { intervalMs: number; log: Logger; onRun: (report: GarbageReport) => void },
-): () => Promise<void> {
-  const ending = new AbortController()
-  const work = async () => {
-    while (!ending.signal.aborted) {
-      try {
-        const report = await collector.run()
-        options.onRun(report)
-        if (Object.values(report).some((count) => count > 0)) options.log.info({ ...report }, 'garbage was collected')
-      } catch (error) {
-        options.log.error({ err: error }, 'garbage could not be collected; the next run goes on')
-      }
-      await sleep(options.intervalMs, undefined, { signal: ending.signal, ref: false }).catch(() => {})
-    }
-  }
-  const working = work()
-  return async () => {
-    ending.abort()
-    collector.end()
-    await working
   }
 }

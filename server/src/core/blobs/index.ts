@@ -5,7 +5,8 @@
  */
 export { digestOf } from './content-hash.ts'
 export { type Blobs, createBlobs } from './blobs.ts'
-export { type BlobReferences, GarbageCollector, startGarbageCollection } from './garbage-collection.ts'
+export { type BlobReferences, GarbageCollector } from './garbage-collection.ts'
+export { type GarbageRun, GarbageRuns, startGarbageCollection } from './garbage-runs.ts'
 export { blobMigrations } from './migrations.ts'
 export { FilesystemStore } from './filesystem-store.ts'
 export { Turns } from './turns.ts'

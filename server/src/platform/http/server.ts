@@ -55,13 +55,15 @@ declare module 'fastify' {
 export interface HttpServerOptions {
   readonly host: string
   readonly port: number
+  /** The path of a unix socket to listen on instead. */
+  readonly socketPath?: string
   readonly tls: TlsOptions | undefined
   readonly isHttp2Enabled: boolean
   /** Headers added to every answer. */
   readonly headers: Readonly<Record<string, readonly string[]>>
   readonly headerTimeoutMs: number
   readonly keepAliveTimeoutMs: number
-  /** How long a client may send and take nothing while it is answered; see PATIENCE. */
+  /** How long a client may send and take nothing while it is answered; see PATIENCE. 0 sets no limit. */
   readonly idleTimeoutMs: number
   readonly isAccessLogged: boolean
 }
@@ -123,7 +125,8 @@ export async function createHttpServer(
   return {
     app,
     listen: async () => {
-      const address = await app.listen({ host: options.host, port: options.port })
+      const { host, port, socketPath } = options
+      const address = await app.listen(socketPath === undefined ? { host, port } : { path: socketPath })
       if (options.tls !== undefined && app.server instanceof TlsServer) {
         stopReloading = reloadTlsOnChange(app.server, options.tls, dependencies.log)
       }

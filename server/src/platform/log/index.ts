@@ -10,9 +10,11 @@ export interface LogOptions {
   readonly formatter: 'text' | 'json'
   /** Fields added to every line. */
   readonly fields: Readonly<Record<string, unknown>>
+  /** Writes to standard error, for standard output is the command's. */
+  readonly isForCommand?: boolean
 }
 
-/** The process's logger; it writes to standard output. */
+/** The process's logger; a server's writes to standard output. */
 export function createLogger(options: LogOptions): Logger {
   const settings = {
     level: options.level,
@@ -21,12 +23,14 @@ export function createLogger(options: LogOptions): Logger {
     timestamp: () => `,"time":"${new Date().toISOString()}"`,
     formatters: { level: (label: string) => ({ level: label }) },
   }
-  return options.formatter === 'json' ? pino(settings) : pino(settings, textStream())
+  const stream = options.isForCommand === true ? process.stderr : process.stdout
+  return options.formatter === 'json' ? pino(settings, stream) : pino(settings, textStream(stream))
 }
 
-function textStream(): DestinationStream {
+function textStream({ fd, isTTY }: NodeJS.WriteStream & { fd: number }): DestinationStream {
   return pretty({
-    colorize: process.stdout.isTTY,
+    destination: fd,
+    colorize: isTTY,
     singleLine: true,
     translateTime: 'SYS:yyyy-mm-dd HH:MM:ss.l',
     sync: true,

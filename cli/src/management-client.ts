@@ -1,0 +1,104 @@
+import { request as httpRequest } from 'node:http'
+import { text } from 'node:stream/consumers'
+import type { Config } from '@entrepot/server/config'
+
+type Method = 'GET' | 'POST' | 'DELETE'
+
+interface Answer {
+  readonly status: number
+  readonly text: string
+}
+
+type Send = (method: Method, url: string, body?: object) => Promise<Answer>
+
+/** Operations on a data folder, whoever carries them out. */
+export interface ManagementClient {
+  /** Whether a server that works in the folder carries them out. */
+  readonly isServed: boolean
+  /**
+   * Carries out an operation under `/api/v1/` and gives its answer.
+   * @param url the path after `/api/v1/`, with its query
+   * @throws Error with the reason when it is refused or fails.
+   */
+  request<Result>(method: Method, url: string, body?: object): Promise<Result>
+}
+
+/** No server listens on the socket: there is none, or a killed one has left it. */
+const UNSERVED = new Set(['ENOENT', 'ECONNREFUSED', 'EINVAL', 'ENAMETOOLONG', 'ENOTDIR'])
+
+/**
+ * Works on the configured data folder: through the server that works there, and otherwise in this process, which then
+ * holds the folder's lock until it ends.
+ * @param file the configuration; undefined is what "entrepot serve" would use.
+ * @throws ConfigError, and what the work throws.
+ */
+export async function withManagement<Result>(
+  file: string | undefined,
+  work: (client: ManagementClient, config: Config) => Promise<Result>,
+): Promise<Result> {
+  const { loadConfig } = await import('@entrepot/server/config')
+  const { managementSocket, openManagement } = await import('@entrepot/server/management')
+  const { config } = loadConfig({ file })
+  const socketPath = managementSocket(config)
+  if (await isServed(socketPath)) {
+    const send: Send = async (method, url, body) => sendOver(socketPath, { method, url, body })
+    return work(createClient(send, true), config)
+  }
+  const management = await openManagement(config)
+  try {
+    return await work(
+      createClient(async (method, url, body) => management.request(method, url, body), false),
+      config,
+    )
+  } finally {
+    await management.close()
+  }
+}
+
+function createClient(send: Send, isServed: boolean): ManagementClient {
+  return {
+    isServed,
+    request: async (method, url, body) => {
+      const answer = await send(method, `/api/v1/${url}`, body)
+      const value: unknown = answer.text === '' ? undefined : JSON.parse(answer.text)
+      if (answer.status >= 400) throw new Error(reasonIn(value))
+      // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- what answers is of this installation
+      return value as never
+    },
+  }
+}
+
+async function isServed(socketPath: string): Promise<boolean> {
+  try {
+    await sendOver(socketPath, { method: 'GET', url: '/api/v1/', body: undefined })
+    return true
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && UNSERVED.has(String(error.code))) return false
+    throw error
+  }
+}
+
+/** However long it takes: what is asked for may look at everything that is stored. */
+async function sendOver(
+  socketPath: string,
+  { method, url, body }: { method: Method; url: string; body: object | undefined },
+): Promise<Answer> {
+  const json = body === undefined ? undefined : JSON.stringify(body)
+  const headers = { host: 'localhost', ...(json !== undefined && { 'content-type': 'application/json' }) }
+  const { promise, resolve, reject } = Promise.withResolvers<Answer>()
+  const outgoing = httpRequest({ socketPath, method, path: url, headers, agent: false })
+  outgoing.once('error', reject)
+  outgoing.once('response', (incoming) => {
+    text(incoming).then((answer) => resolve({ status: incoming.statusCode ?? 0, text: answer }), reject)
+  })
+  outgoing.end(json)
+  return promise
+}
+
+/** The message of an answer that refuses: `{"errors":[{"message":…}]}`. */
+function reasonIn(value: unknown): string {
+  const errors: unknown = typeof value === 'object' && value !== null ? Reflect.get(value, 'errors') : undefined
+  const [first]: unknown[] = Array.isArray(errors) ? errors : []
+  const message: unknown = typeof first === 'object' && first !== null ? Reflect.get(first, 'message') : undefined
+  return typeof message === 'string' ? message : 'the server gave no reason; its log may have it'
+}

@@ -1,0 +1,24 @@
+/**
+ * What an operator can ask a registry to do, under `/api/v1/`: over a socket in the data folder while a server works
+ * there, and in the process of the command line otherwise. Each operation is one file in `routes/`; what it does is in
+ * the room that it is about, without HTTP.
+ */
+import type { FastifyInstance } from 'fastify'
+import type { ManagementContext, ManagementRoute } from './context.ts'
+import { runGarbageCollection } from './routes/run-garbage-collection.ts'
+
+export { listenOnSocket, socketIn } from './management-socket.ts'
+
+const ROUTES: readonly ManagementRoute[] = [runGarbageCollection]
+
+/** Adds the operations to a server: their bodies, where they take one, are JSON of up to 1 MiB. */
+export function registerManagement(app: FastifyInstance, context: ManagementContext): void {
+  app.register(async (management) => {
+    management.addContentTypeParser(
+      'application/json',
+      { parseAs: 'string' },
+      management.getDefaultJsonParser('error', 'error'),
+    )
+    for (const route of ROUTES) management.route(route(context))
+  })
+}

@@ -1,0 +1,29 @@
+import { chmod, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { HttpServer } from '#platform/http'
+import type { Logger } from '#platform/log'
+
+const OWNER_ONLY = 0o600
+
+/** The unix socket of the server that works in a data folder. */
+export function socketIn(folder: string): string {
+  return join(folder, 'entrepot.sock')
+}
+
+/**
+ * Listens on a unix socket that only its owner may use; what a killed server left there is replaced, for the folder's
+ * lock lets only one work there. Where that cannot be, as where the path is longer than the system's 107 bytes, it is
+ * logged and the server does without: pulls and pushes need no socket.
+ */
+export async function listenOnSocket(server: HttpServer, path: string, log: Logger): Promise<void> {
+  try {
+    await rm(path, { force: true })
+    await server.listen()
+    await chmod(path, OWNER_ONLY)
+  } catch (error) {
+    log.warn(
+      { err: error },
+      `commands cannot reach this server, for the socket ${path} cannot be used: a path has 107 bytes at most`,
+    )
+  }
+}
