@@ -12,6 +12,20 @@ import { byTier } from './tier.ts'
 const HISTORIES = byTier({ quick: 16, ci: 200, release: 5_000 })
 const LANES = 4
 
+const put = (begin: number, end: number, value: string): Observation<string> => ({
+  begin,
+  end,
+  text: 'put',
+  apply: () => value,
+})
+const get = (begin: number, end: number, value: string): Observation<string> => ({
+  begin,
+  end,
+  text: 'get',
+  apply: (state) => (state === value ? state : undefined),
+})
+const check = (...clients: Observation<string>[][]) => isLinearizable(clients, '')
+
 test('a tag is one register for clients that move, delete and read it at the same time, while garbage is collected', async (t) => {
   const seed = faultSeed(t)
   const maintenance = { garbagecollection: { age: '0s', interval: '5ms' } }
@@ -30,14 +44,6 @@ test('a tag is one register for clients that move, delete and read it at the sam
 })
 
 test('a history is refused in which a read misses what was acknowledged, or what was deleted comes back', () => {
-  const put = (begin: number, end: number, value: string) => ({ begin, end, text: 'put', apply: () => value })
-  const get = (begin: number, end: number, value: string): Observation<string> => ({
-    begin,
-    end,
-    text: 'get',
-    apply: (state) => (state === value ? state : undefined),
-  })
-  const check = (...clients: Observation<string>[][]) => isLinearizable(clients, '')
   assert.ok(check([put(0, 3, 'a')], [get(1, 2, ''), get(4, 5, 'a')]))
   assert.ok(check([put(0, 5, 'a')], [get(1, 2, 'a'), get(3, 4, 'a')]))
   assert.ok(!check([put(0, 1, 'a')], [get(2, 3, '')]), 'a read after the acknowledgement misses it')
