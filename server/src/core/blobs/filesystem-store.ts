@@ -3,7 +3,7 @@ import { mkdir, open, opendir, rename, rm, stat, truncate, writeFile } from 'nod
 import { dirname, join, resolve } from 'node:path'
 import { type Digest, digestAlgorithm, digestHex } from '@entrepot/oci'
 import { GatheredWriter, WriteBudget } from './gathered-writer.ts'
-import type { BlobStore, StoredContent, StoredUpload } from './store.ts'
+import type { BlobStore, Hashing, StoredContent, StoredUpload } from './store.ts'
 
 const READ_SIZE_BYTES = 1024 * 1024
 
@@ -46,10 +46,10 @@ export class FilesystemStore implements BlobStore {
     return this.#syncFailure
   }
 
-  async appendUpload(id: string, offset: number, chunks: AsyncIterable<Uint8Array>): Promise<number> {
+  async appendUpload(id: string, offset: number, chunks: AsyncIterable<Uint8Array>, hash?: Hashing): Promise<number> {
     const path = this.#uploadPath(id)
     const file = await open(path, offset === 0 ? 'w' : 'r+', 0o600)
-    const writer = new GatheredWriter(file, offset, this.#budget)
+    const writer = new GatheredWriter({ file, hash }, offset, this.#budget)
     let size = offset
     try {
       try {

@@ -1,4 +1,5 @@
 import type { FileHandle } from 'node:fs/promises'
+import type { Hashing } from './store.ts'
 
 const KIB = 1024
 const MIB = 1024 * KIB
@@ -46,6 +47,7 @@ export class WriteBudget {
 /** Writes what arrives in small chunks to a file: gathered, several writes at once, and early to the disk. */
 export class GatheredWriter {
   readonly #file: FileHandle
+  readonly #hash: Hashing | undefined
   readonly #budget: WriteBudget
   readonly #writes = new Set<Promise<void>>()
   #gathered: Uint8Array[] = []
@@ -57,8 +59,13 @@ export class GatheredWriter {
   #failure: { readonly reason: unknown } | undefined
   #hasSyncFailed = false
 
-  constructor(file: FileHandle, position: number, budget: WriteBudget) {
-    this.#file = file
+  /**
+   * @param target.hash what the bytes pass through on their way to the file.
+   * @param position where in the file the first byte goes.
+   */
+  constructor(target: { file: FileHandle; hash: Hashing | undefined }, position: number, budget: WriteBudget) {
+    this.#file = target.file
+    this.#hash = target.hash
     this.#position = position
     this.#budget = budget
   }
@@ -110,8 +117,9 @@ export class GatheredWriter {
 
   async #write(chunks: Uint8Array[], bytes: number, position: number): Promise<void> {
     try {
-      await writeAll(this.#file, chunks, position)
-      for (const chunk of chunks) free(chunk)
+      const passed = this.#hash === undefined ? chunks : await this.#hash.update(chunks)
+      await writeAll(this.#file, passed, position)
+      for (const chunk of passed) free(chunk)
       this.#unsyncedBytes += bytes
       if (this.#unsyncedBytes >= SYNCED_BYTES) this.#syncing ??= this.#sync()
     } catch (error) {
@@ -148,7 +156,7 @@ function free(chunk: Uint8Array): void {
   if (buffer instanceof ArrayBuffer && chunk.byteLength === buffer.byteLength) buffer.transfer(0)
 }
 
-async function writeAll(file: FileHandle, chunks: Uint8Array[], position: number): Promise<void> {
+async function writeAll(file: FileHandle, chunks: readonly Uint8Array[], position: number): Promise<void> {
   const total = chunks.reduce((sum, chunk) => sum + chunk.byteLength, 0)
   const { bytesWritten } = await file.writev(chunks, position)
   if (bytesWritten < total) {

@@ -17,6 +17,12 @@ export interface StoredContent {
   close(): Promise<void>
 }
 
+/** What all bytes of an upload pass through, in their order, before they are written. */
+export interface Hashing {
+  /** Takes bytes and gives the same bytes back: what was given must not be used any more. */
+  update(chunks: readonly Uint8Array[]): Promise<readonly Uint8Array[]>
+}
+
 /**
  * Where bytes are kept. An upload is appended to until it is finished; then it is content under its digest.
  * Nothing here is visible to clients until rows say so.
@@ -25,10 +31,11 @@ export interface BlobStore {
   /**
    * Appends what the chunks bring to an upload that has `offset` bytes, creating it at 0. The chunks are the store's
    * from then on: it may free their memory.
+   * @param hash gets all bytes too, on their way.
    * @returns the upload's new size in bytes. When the source fails, what was received before is kept; when the store
    * fails, as it does when it is full, the upload is as it was before.
    */
-  appendUpload(id: string, offset: number, chunks: AsyncIterable<Uint8Array>): Promise<number>
+  appendUpload(id: string, offset: number, chunks: AsyncIterable<Uint8Array>, hash?: Hashing): Promise<number>
   /** The bytes received so far; 0 for an upload that nothing was written to. */
   uploadSize(id: string): Promise<number>
   /** All bytes of an upload, in order. */

@@ -138,8 +138,9 @@ export class Uploads {
     const hash = new ContentHash(digestAlgorithm(digest))
     await this.#turns.take(id, async () => {
       try {
-        await this.#store.appendUpload(id, 0, hashing(bytes, hash, undefined))
-        if (hash.digest() !== digest) throw digestMismatch(digest, hash.digest())
+        await this.#store.appendUpload(id, 0, bytes, hash)
+        const actual = await hash.digest()
+        if (actual !== digest) throw digestMismatch(digest, actual)
         await this.#contentTurns.take(digest, async () => {
           await this.#store.finishUpload(id, digest, hash.sizeBytes)
           await this.#record(repository, id, { digest, sizeBytes: hash.sizeBytes })
@@ -206,9 +207,10 @@ export class Uploads {
   /** The digest of all that the store has of the upload. */
   async #hashOf(id: string, algorithm: DigestAlgorithm): Promise<ContentHash> {
     const known = this.#hashes.get(id)
-    if (known?.algorithm === algorithm && known.sizeBytes === (await this.#store.uploadSize(id))) return known
+    const isUsable = known?.algorithm === algorithm && known.isUsable
+    if (isUsable && known.sizeBytes === (await this.#store.uploadSize(id))) return known
     const hash = new ContentHash(algorithm)
-    for await (const chunk of this.#store.readUpload(id)) hash.update(chunk)
+    for await (const chunk of this.#store.readUpload(id)) await hash.update([chunk])
     this.#remember(id, hash)
     return hash
   }
@@ -219,7 +221,7 @@ export class Uploads {
     const before = hash.copy()
     this.#unrecorded.delete(id)
     try {
-      await this.#store.appendUpload(id, offset, hashing(chunk.bytes, hash, chunk.length))
+      await this.#store.appendUpload(id, offset, upTo(chunk.bytes, chunk.length), hash)
       if (chunk.length !== undefined && hash.sizeBytes - offset !== chunk.length) throw wrongLength()
     } catch (error) {
       // A client whose last request was cut off sends all of it again, often without asking how much had arrived.
@@ -248,9 +250,10 @@ export class Uploads {
     const { id } = upload
     await this.#appendTo(id, await this.#hashOf(id, upload.algorithm), end.last, true)
     const hash = await this.#hashOf(id, digestAlgorithm(end.digest))
-    if (hash.digest() !== end.digest) {
+    const actual = await hash.digest()
+    if (actual !== end.digest) {
       await this.#discard(id)
-      throw digestMismatch(end.digest, hash.digest())
+      throw digestMismatch(end.digest, actual)
     }
     return { digest: end.digest, sizeBytes: hash.sizeBytes }
   }
@@ -283,16 +286,12 @@ export class Uploads {
   }
 }
 
-/** Passes the chunks on and hashes them on the way, up to the length that was announced. */
-async function* hashing(
-  chunks: AsyncIterable<Uint8Array>,
-  hash: ContentHash,
-  length: number | undefined,
-): AsyncIterable<Uint8Array> {
-  const limit = hash.sizeBytes + (length ?? Number.MAX_SAFE_INTEGER)
+/** Passes the chunks on, up to the length that was announced. */
+async function* upTo(chunks: AsyncIterable<Uint8Array>, length: number | undefined): AsyncIterable<Uint8Array> {
+  let room = length ?? Number.MAX_SAFE_INTEGER
   for await (const chunk of chunks) {
-    if (hash.sizeBytes + chunk.byteLength > limit) throw wrongLength()
-    hash.update(chunk)
+    room -= chunk.byteLength
+    if (room < 0) throw wrongLength()
     yield chunk
   }
 }
