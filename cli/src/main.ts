@@ -8,7 +8,8 @@ const EXIT_USAGE = 2
 async function main(program: Command): Promise<number> {
   try {
     await program.parseAsync()
-    return 0
+    // A command that found something wrong has said so.
+    return process.exitCode === 1 ? 1 : 0
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : EXIT_USAGE
     process.stderr.write(`entrepot: ${error instanceof Error ? error.message : String(error)}\n`)

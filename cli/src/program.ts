@@ -2,6 +2,7 @@ import { Command } from 'commander'
 import { configCheck } from './commands/config-check.ts'
 import { configPrint } from './commands/config-print.ts'
 import { gc } from './commands/gc.ts'
+import { fsck } from './commands/fsck.ts'
 import { serve } from './commands/serve.ts'
 import { version } from './commands/version.ts'
 
@@ -17,6 +18,7 @@ export function createProgram(current: string): Command {
     .helpOption('-h, --help', 'print this help')
     .addHelpText('after', '\nStart with "entrepot serve"; "entrepot <command> --help" tells more of a command.')
   program.addCommand(serve(current))
+  program.addCommand(fsck())
   program.addCommand(
     new Command('config')
       .description('check and print the configuration')

@@ -2,7 +2,6 @@ import { mkdir } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { createAccess, isAction } from '#core/access'
 import {
-  blobMigrations,
   createBlobs,
   FilesystemStore,
   GarbageCollector,
@@ -12,13 +11,11 @@ import {
   Turns,
   Uploads,
 } from '#core/blobs'
-import { repositoryMigrations } from '#core/repositories'
 import {
   BlobReader,
   createLinks,
   foldRepositoryName,
   ManifestReader,
-  ociMigrations,
   ociReferences,
   registerOci,
   repositoryOf,
@@ -37,6 +34,7 @@ import {
 import type { Logger } from '#platform/log'
 import { listenOnSocket, registerManagement, socketIn } from '#management'
 import type { Config } from './config/index.ts'
+import { MIGRATIONS } from './migrations.ts'
 import {
   debugServerOptions,
   healthChecks,
@@ -44,9 +42,6 @@ import {
   managementServerOptions,
   manifestPolicy,
 } from './settings.ts'
-
-/** Each room's own steps; a room that refers to another's tables comes after it. */
-const MIGRATIONS = [...repositoryMigrations, ...blobMigrations, ...ociMigrations]
 
 /** How long a push waits for another one of the same content. */
 const CONTENT_TURN_TIMEOUT_MS = 60_000

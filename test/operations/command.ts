@@ -24,6 +24,8 @@ export interface CommandOptions {
   readonly cwd?: string
   /** A program, with its arguments, that runs the launcher. */
   readonly through?: readonly string[]
+  /** How long it may take. */
+  readonly timeoutMs?: number
 }
 
 /** Runs `bin/entrepot` until it ends; no `REGISTRY_*` variables but the given ones reach it. */
@@ -35,7 +37,7 @@ export async function entrepot(args: readonly string[], options: CommandOptions 
     cwd: options.cwd,
     stdio: ['ignore', 'pipe', 'pipe'],
   })
-  const timer = setTimeout(() => child.kill('SIGKILL'), END_TIMEOUT_MS)
+  const timer = setTimeout(() => child.kill('SIGKILL'), options.timeoutMs ?? END_TIMEOUT_MS)
   const [stdout, stderr] = await Promise.all([text(child.stdout), text(child.stderr), once(child, 'close')])
   clearTimeout(timer)
   return { code: child.exitCode, stdout, stderr }

@@ -3,10 +3,14 @@
  * A repository has a blob because a row says so; the digest alone opens nothing.
  * This folder knows nothing of manifests, of HTTP, or of who is asking.
  */
+export { checkBlobRows } from './blob-check.ts'
+export { ContentInspector } from './content-inspection.ts'
 export { digestOf } from './content-hash.ts'
+export { findBlobSizes } from './blob-rows.ts'
 export { type Blobs, createBlobs } from './blobs.ts'
 export { type BlobReferences, GarbageCollector } from './garbage-collection.ts'
 export { type GarbageRun, GarbageRuns, startGarbageCollection } from './garbage-runs.ts'
+export { checkLeftovers } from './leftover-check.ts'
 export { blobMigrations } from './migrations.ts'
 export { FilesystemStore } from './filesystem-store.ts'
 export { Turns } from './turns.ts'

@@ -7,8 +7,10 @@ export {
   ensureRepository,
   findRepositoryId,
   findRepositoryName,
+  isPublished,
   listRepositoryNames,
   publishRepository,
   type RepositoryId,
 } from './repository-rows.ts'
+export { checkRepositoryRows } from './repository-check.ts'
 export { repositoryMigrations } from './migrations.ts'

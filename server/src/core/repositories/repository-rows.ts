@@ -1,5 +1,5 @@
-import type { Generated } from 'kysely'
-import { type Connection, prepareQuery, type Transaction } from '#platform/database'
+import { type Generated, sql } from 'kysely'
+import { asText, asWhole, type Connection, prepareQuery, type Transaction } from '#platform/database'
 
 /** What rows refer to; names may be given anew, ids never are. */
 export type RepositoryId = number
@@ -69,4 +69,48 @@ export async function findRepositoryName(connection: Connection, id: RepositoryI
     .where('id', '=', id)
     .executeTakeFirst()
   return row?.name
+}
+
+/** A row as it is found: null stands for a value of the wrong type. */
+export interface RepositoryRow {
+  /** Its id. */
+  readonly rowid: RepositoryId
+  readonly name: string | null
+  readonly createdAt: number | null
+  /** Whether the time of its publication is absent or a time. */
+  readonly isPublicationValid: boolean
+}
+
+/** Up to `limit` rows after one, for a check. */
+export async function listRepositoryRows(
+  connection: Connection,
+  after: RepositoryId,
+  limit: number,
+): Promise<RepositoryRow[]> {
+  const rows = await connection
+    .withTables<RepositoryTables>()
+    .selectFrom('repositories')
+    .select([
+      'id as rowid',
+      asText('name').as('name'),
+      asWhole('created_at').as('createdAt'),
+      sql<number>`published_at is null or typeof(published_at) = 'integer'`.as('isPublicationValid'),
+    ])
+    .where('id', '>', after)
+    .orderBy('id')
+    .limit(limit)
+    .execute()
+  return rows.map((row) => ({ ...row, isPublicationValid: row.isPublicationValid === 1 }))
+}
+
+/** Whether a repository appears in lists. */
+export async function isPublished(connection: Connection, id: RepositoryId): Promise<boolean> {
+  const row = await connection
+    .withTables<RepositoryTables>()
+    .selectFrom('repositories')
+    .select('id')
+    .where('id', '=', id)
+    .where('published_at', 'is not', null)
+    .executeTakeFirst()
+  return row !== undefined
 }

@@ -105,7 +105,8 @@ export async function checkChildren(
   return { digests, nesting, absent }
 }
 
-function isRequired(manifest: Manifest, descriptor: Descriptor, policy: ManifestPolicy): boolean {
+/** Whether what a manifest lists must be in its repository. */
+export function isRequired(manifest: Manifest, descriptor: Descriptor, policy: ManifestPolicy): boolean {
   if (manifest.kind === 'image') return !isForeignLayerType(descriptor.mediaType)
   return isIndexType(descriptor.mediaType) || policy.requiresIndexChild(descriptor.platform)
 }

@@ -10,7 +10,7 @@ const SQLITE_BUSY = 5
 const HELD: DatabaseSync[] = []
 
 /** Another process works in the folder. */
-class FolderInUseError extends Error {
+export class FolderInUseError extends Error {
   constructor(folder: string, options: ErrorOptions) {
     super(
       `another Entrepot works in the data folder ${folder}: end it, or set "storage.filesystem.rootdirectory" ` +

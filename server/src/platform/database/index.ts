@@ -3,9 +3,12 @@
  * It knows no tables; each table belongs to one `*-rows.ts` file elsewhere.
  */
 export type { Connection, Database, Transaction } from './database.ts'
-export { lockFolder } from './folder-lock.ts'
-export { isNewDatabase, type Migration, migrate, SchemaTooNewError } from './migrations.ts'
+export { asText, asWhole } from './checked-value.ts'
+export { FolderInUseError, lockFolder } from './folder-lock.ts'
+export { appliedMigrations, isNewDatabase, type Migration, migrate, SchemaTooNewError } from './migrations.ts'
+export { pagesOf } from './pages.ts'
 export { prepareQuery } from './prepared.ts'
 export { ReadCache } from './read-cache.ts'
-export { openSqlite } from './sqlite.ts'
+export { type DanglingRow, type DatabaseInspection, inspectSqlite } from './sqlite-inspection.ts'
+export { isSqliteError, openSqlite } from './sqlite.ts'
 export { WritesStoppedError } from './write-ahead-log.ts'

@@ -52,7 +52,7 @@ export async function migrate(database: Database, migrations: readonly Migration
       .addColumn('applied_at', 'bigint', (column) => column.notNull())
       .execute(),
   )
-  const applied = new Set(await appliedNames(database.read))
+  const applied = new Set(await appliedMigrations(database.read))
   const known = new Set(migrations.map((migration) => migration.name))
   for (const name of applied) if (!known.has(name)) throw new SchemaTooNewError(name)
   let position = applied.size
@@ -70,7 +70,8 @@ export async function migrate(database: Database, migrations: readonly Migration
   }
 }
 
-async function appliedNames(connection: Connection): Promise<string[]> {
+/** The names of the steps that were taken, in their order. */
+export async function appliedMigrations(connection: Connection): Promise<string[]> {
   const rows = await connection
     .withTables<MigrationTables>()
     .selectFrom('schema_migrations')

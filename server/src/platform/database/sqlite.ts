@@ -72,7 +72,12 @@ function connectWriter(file: string): SqliteDatabase {
   return adapt(database)
 }
 
-function adapt(database: DatabaseSync): SqliteDatabase {
+/**
+ * What the query builder needs of a SQLite connection.
+ * @param begin how a transaction begins: one that writes takes the write lock at once, so that it cannot fail later for
+ * having read before.
+ */
+export function adapt(database: DatabaseSync, begin: 'begin' | 'begin immediate' = 'begin immediate'): SqliteDatabase {
   database.exec('PRAGMA foreign_keys = ON')
   const prepared = new Map<string, SqliteStatement>()
   return {
@@ -80,7 +85,7 @@ function adapt(database: DatabaseSync): SqliteDatabase {
     prepare: (sql) => {
       const known = prepared.get(sql)
       if (known !== undefined) return known
-      const statement = prepare(database, sql)
+      const statement = prepare(database, sql === 'begin' ? begin : sql)
       if (prepared.size >= MAX_PREPARED_STATEMENTS) prepared.clear()
       prepared.set(sql, statement)
       return statement
@@ -89,8 +94,7 @@ function adapt(database: DatabaseSync): SqliteDatabase {
 }
 
 function prepare(database: DatabaseSync, sql: string): SqliteStatement {
-  // A transaction here always writes: taking the write lock at once, it cannot fail later for having read before.
-  const statement = database.prepare(sql === 'begin' ? 'begin immediate' : sql)
+  const statement = database.prepare(sql)
   return {
     reader: statement.columns().length > 0,
     all: (parameters) => statement.all(...parameters.map(toInput)),
@@ -116,6 +120,7 @@ function toInput(value: unknown): SQLInputValue {
   }
 }
 
-function isSqliteError(error: unknown): error is Error & { readonly errcode: number } {
+/** Whether an error is the engine's own. */
+export function isSqliteError(error: unknown): error is Error & { readonly errcode: number } {
   return error instanceof Error && 'errcode' in error && typeof error.errcode === 'number'
 }

@@ -1,0 +1,117 @@
+import { Command, InvalidArgumentError, Option } from 'commander'
+import type { Finding, Fsck } from '@entrepot/server/fsck'
+
+const MEBIBYTE = 1024 * 1024
+/** A check that lasts longer than this says how far it is, and then at each interval. */
+const PROGRESS_AFTER_MS = 1_000
+const PROGRESS_INTERVAL_MS = { terminal: 1_000, file: 10_000 } as const
+
+interface Options {
+  readonly online?: true
+  readonly deep?: true
+  readonly quarantine?: true
+  readonly rate?: number
+  readonly json?: true
+}
+
+/** `entrepot fsck [config.yml]` */
+export function fsck(): Command {
+  return new Command('fsck')
+    .description('check that everything stored is there and right, and say what is not')
+    .argument('[config.yml]', 'the file; without it what "entrepot serve" would use')
+    .option('--online', 'check beside a running server')
+    .option('--deep', 'hash every blob, not only manifests')
+    .option('--rate <MiB/s>', 'read blobs no faster than this', parseRate)
+    .addOption(new Option('--quarantine', 'move damaged content away, so that a push heals it').conflicts('online'))
+    .option('--json', 'print JSON')
+    .addHelpText(
+      'after',
+      `
+The exit code is 0 when nothing is wrong (notices are no harm), 1 when something is. Without --quarantine nothing is
+changed.
+
+Examples:
+  entrepot fsck --deep /etc/entrepot/config.yml
+  entrepot fsck --online --deep --rate 50`,
+    )
+    .action(async (file: string | undefined, options: Options) => {
+      const { loadConfig } = await import('@entrepot/server/config')
+      const { config } = loadConfig({ file })
+      const server = await import('@entrepot/server/fsck')
+      const check = await server.fsck({
+        config,
+        isOnline: options.online ?? false,
+        isDeep: options.deep ?? false,
+        isQuarantining: options.quarantine ?? false,
+        bytesPerSecond: options.rate === undefined ? undefined : options.rate * MEBIBYTE,
+      })
+      const endProgress = startProgress(check)
+      try {
+        const errors = options.json ? await printJson(check) : await printText(check)
+        if (errors > 0) process.exitCode = 1
+      } finally {
+        endProgress()
+      }
+    })
+}
+
+function parseRate(text: string): number {
+  const rate = Number(text)
+  if (Number.isFinite(rate) && rate > 0) return rate
+  throw new InvalidArgumentError('it must be a number above 0.')
+}
+
+/** Prints findings as they come, for there may be many. @returns how many errors there were. */
+async function printJson({ checked, findings }: Fsck): Promise<number> {
+  let errors = 0
+  let separator = ''
+  process.stdout.write('{"findings":[')
+  for await (const found of findings) {
+    if (found.severity === 'error') errors++
+    process.stdout.write(`${separator}\n${JSON.stringify(found)}`)
+    separator = ','
+  }
+  process.stdout.write(`],\n"checked":${JSON.stringify(checked)}}\n`)
+  return errors
+}
+
+/** @returns how many errors there were. */
+async function printText({ checked, findings }: Fsck): Promise<number> {
+  const counts = { error: 0, notice: 0 }
+  for await (const found of findings) {
+    counts[found.severity]++
+    process.stdout.write(`${lineOf(found)}\n`)
+  }
+  const { repositories, manifests, tags, blobs, files, hashedBytes } = checked
+  process.stdout.write(
+    `checked ${repositories} repositories, ${manifests} manifests, ${tags} tags, ${blobs} contents in ${files} files, ` +
+      `${(hashedBytes / MEBIBYTE).toFixed(1)} MiB hashed: ${counts.error} errors, ${counts.notice} notices\n`,
+  )
+  return counts.error
+}
+
+function lineOf({ severity, kind, digest, repository, message }: Finding): string {
+  const where = [digest, repository].filter((part) => part !== undefined).join(' in ')
+  // Rows that are damaged may hold anything, such as what a terminal would carry out.
+  return [`${severity}: ${kind}:`, where, message]
+    .filter((part) => part !== '')
+    .join(' ')
+    .replaceAll(/\p{Cc}/gu, '?')
+}
+
+/** Says on standard error how far a long check is. @returns ends it. */
+function startProgress({ checked }: Fsck): () => void {
+  const isTerminal = process.stderr.isTTY
+  const interval = isTerminal ? PROGRESS_INTERVAL_MS.terminal : PROGRESS_INTERVAL_MS.file
+  const say = () => {
+    const { blobs, manifests, files, hashedBytes } = checked
+    const line = `${blobs} contents, ${manifests} manifests, ${files} files, ${Math.round(hashedBytes / MEBIBYTE)} MiB hashed`
+    process.stderr.write(isTerminal ? `\r${line} ` : `${line}\n`)
+    timer = setTimeout(say, interval)
+  }
+  let timer = setTimeout(say, PROGRESS_AFTER_MS)
+  return () => {
+    clearTimeout(timer)
+    if (isTerminal) process.stderr.write('\r\u{1b}[K')
+  }
+}

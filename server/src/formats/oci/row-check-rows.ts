@@ -1,0 +1,94 @@
+import type { Digest } from '@entrepot/oci'
+import { sql } from 'kysely'
+import type { RepositoryId } from '#core/repositories'
+import { asText, asWhole, type Connection } from '#platform/database'
+
+/** Rows as they are found, whatever they hold: null stands for a value of the wrong type. */
+export interface ManifestKeyRow {
+  readonly rowid: number
+  readonly repositoryId: RepositoryId | null
+  readonly digest: string | null
+}
+
+export interface WholeManifestRow {
+  readonly sizeBytes: number | null
+  readonly mediaType: string | null
+  readonly artifactType: string | null
+  readonly subject: string | null
+  /** JSON. */
+  readonly annotations: string | null
+  readonly nesting: number | null
+  readonly createdAt: number | null
+}
+
+export interface ChildRow {
+  readonly rowid: number
+  readonly repositoryId: RepositoryId | null
+  readonly parent: string | null
+  readonly child: string | null
+}
+
+export interface TagRow {
+  readonly rowid: number
+  readonly repositoryId: RepositoryId | null
+  readonly name: string | null
+  readonly digest: string | null
+  readonly updatedAt: number | null
+}
+
+/** A column as text whatever it holds, for a value of the wrong type must not look like an absent one. */
+const anyText = (column: string) => sql<string | null>`cast(${sql.ref(column)} as text)`
+
+/** Up to `limit` manifests after one, in the order of the file, without what may be long. */
+export async function listManifestKeys(
+  connection: Connection,
+  after: number,
+  limit: number,
+): Promise<ManifestKeyRow[]> {
+  const { rows } = await sql<ManifestKeyRow>`select rowid, ${asWhole('repository_id')} as "repositoryId",
+    ${asText('digest')} as digest from manifests where rowid > ${after} order by rowid limit ${limit}`.execute(
+    connection,
+  )
+  return rows
+}
+
+/** Everything that the row of a manifest says. */
+export async function findWholeManifest(
+  connection: Connection,
+  repositoryId: RepositoryId,
+  digest: Digest,
+): Promise<WholeManifestRow | undefined> {
+  const { rows } = await sql<WholeManifestRow>`select ${asWhole('size_bytes')} as "sizeBytes",
+    ${asText('media_type')} as "mediaType", ${anyText('artifact_type')} as "artifactType",
+    ${anyText('subject')} as subject, ${anyText('annotations')} as annotations,
+    ${asWhole('nesting')} as nesting, ${asWhole('created_at')} as "createdAt"
+    from manifests where repository_id = ${repositoryId} and digest = ${digest}`.execute(connection)
+  return rows[0]
+}
+
+/** What the rows say that a manifest needs. */
+export async function findChildren(
+  connection: Connection,
+  repositoryId: RepositoryId,
+  parent: Digest,
+): Promise<Set<unknown>> {
+  const { rows } = await sql<{ child: unknown }>`select child from manifest_children
+    where repository_id = ${repositoryId} and parent = ${parent}`.execute(connection)
+  return new Set(rows.map((row) => row.child))
+}
+
+/** Up to `limit` rows of what manifests need after one. */
+export async function listChildRows(connection: Connection, after: number, limit: number): Promise<ChildRow[]> {
+  const { rows } = await sql<ChildRow>`select rowid, ${asWhole('repository_id')} as "repositoryId",
+    ${asText('parent')} as parent, ${asText('child')} as child
+    from manifest_children where rowid > ${after} order by rowid limit ${limit}`.execute(connection)
+  return rows
+}
+
+/** Up to `limit` tags after one. */
+export async function listTagRows(connection: Connection, after: number, limit: number): Promise<TagRow[]> {
+  const { rows } = await sql<TagRow>`select rowid, ${asWhole('repository_id')} as "repositoryId",
+    ${asText('name')} as name, ${asText('digest')} as digest, ${asWhole('updated_at')} as "updatedAt"
+    from tags where rowid > ${after} order by rowid limit ${limit}`.execute(connection)
+  return rows
+}

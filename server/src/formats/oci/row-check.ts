@@ -1,0 +1,195 @@
+import { isDeepStrictEqual } from 'node:util'
+import { type Digest, isDigest, isIndexType, isTag, type Manifest, parseManifest, RegistryError } from '@entrepot/oci'
+import type { Blobs, ContentInspector } from '#core/blobs'
+import { type Checked, type Finding, finding, type FindingKind } from '#core/findings'
+import { findRepositoryName, isPublished, type RepositoryId } from '#core/repositories'
+import { type Connection, type DatabaseInspection, pagesOf } from '#platform/database'
+import { isRequired, type ManifestPolicy } from './manifest-checks.ts'
+import { findManifests } from './manifest-rows.ts'
+import {
+  findChildren,
+  findWholeManifest,
+  listChildRows,
+  listManifestKeys,
+  listTagRows,
+  type WholeManifestRow,
+} from './row-check-rows.ts'
+
+const PAGE_SIZE = 200
+/** What is larger is no manifest. */
+const MAX_MANIFEST_BYTES = 64 * 1024 * 1024
+/** A message names so many of what is missing. */
+const MAX_NAMED = 5
+const RESTORE = 'restore a backup of the database'
+
+export interface ManifestCheck {
+  readonly database: DatabaseInspection
+  readonly inspector: ContentInspector
+  readonly blobSizes: Blobs['sizes']
+  readonly policy: ManifestPolicy
+  readonly checked: Checked
+}
+
+/** A manifest of a repository. */
+interface Subject {
+  readonly repositoryId: RepositoryId
+  readonly digest: Digest
+}
+
+/**
+ * Looks at every row of manifests, of what they need and of tags, and compares them with the manifests' own bytes.
+ * Each manifest is judged on one state of the database, so that what goes on meanwhile is no finding.
+ */
+export async function* checkManifestRows(check: ManifestCheck): AsyncGenerator<Finding> {
+  const { database, checked } = check
+  for await (const page of pagesOf(async (after) => listManifestKeys(database.read, after, PAGE_SIZE))) {
+    for (const { repositoryId, digest } of page) {
+      checked.manifests++
+      if (repositoryId === null || digest === null || !isDigest(digest)) yield invalidRow('manifests', digest)
+      else yield* checkManifest(check, { repositoryId, digest })
+    }
+  }
+  for await (const page of pagesOf(async (after) => listChildRows(database.read, after, PAGE_SIZE))) {
+    for (const { repositoryId, parent, child } of page) {
+      if (repositoryId !== null && isDigestText(parent) && isDigestText(child)) continue
+      yield invalidRow('manifest_children', parent)
+    }
+  }
+  for await (const page of pagesOf(async (after) => listTagRows(database.read, after, PAGE_SIZE))) {
+    for (const { repositoryId, name, digest, updatedAt } of page) {
+      checked.tags++
+      const isNamed = name !== null && isTag(name) && repositoryId !== null
+      if (!isNamed || !isDigestText(digest) || updatedAt === null) yield invalidRow('tags', digest)
+    }
+  }
+}
+
+async function* checkManifest(check: ManifestCheck, subject: Subject): AsyncGenerator<Finding> {
+  const { digest, repositoryId } = subject
+  // Without them, content that is missing or damaged is told of already.
+  const bytes = await check.inspector.read(digest, MAX_MANIFEST_BYTES)
+  if (bytes === undefined) return
+  const found = await check.database.snapshot(async (connection) => {
+    const row = await findWholeManifest(connection, repositoryId, digest)
+    if (row === undefined) return []
+    const where = { digest, repository: await findRepositoryName(connection, repositoryId) }
+    const tell = (kind: FindingKind, message: string, child?: string) =>
+      finding(kind, message, { ...where, ...(child === undefined ? {} : { digest: child }) })
+    const manifest = parseAs(bytes, row.mediaType)
+    if (typeof manifest === 'string')
+      return [tell('row-wrong', `the row of this manifest is wrong: ${manifest}; ${RESTORE}`)]
+    const { messages, nesting } = await compareChildren(check, { connection, subject, manifest, tell })
+    const wrong = wrongColumns(row, manifest, { sizeBytes: bytes.byteLength, nesting })
+    if (!(await isPublished(connection, repositoryId))) wrong.push('published_at of its repository')
+    if (wrong.length > 0) {
+      messages.push(
+        tell(
+          'row-wrong',
+          `the row of this manifest says something else than its bytes (${wrong.join(', ')}): ${RESTORE}`,
+        ),
+      )
+    }
+    return messages
+  })
+  yield* found
+}
+
+/** The manifest, or why its bytes are no manifest of that type. */
+function parseAs(bytes: Buffer, mediaType: string | null): Manifest | string {
+  if (mediaType === null) return 'it has no media type'
+  try {
+    return parseManifest(bytes, mediaType)
+  } catch (error) {
+    if (error instanceof RegistryError) return error.message
+    throw error
+  }
+}
+
+/** The columns that do not say what the bytes say. */
+function wrongColumns(
+  row: WholeManifestRow,
+  manifest: Manifest,
+  expected: { sizeBytes: number; nesting: { least: number; most: number } },
+): string[] {
+  const { least, most } = expected.nesting
+  const annotations = manifest.subject === undefined ? undefined : manifest.annotations
+  const columns: Record<string, boolean> = {
+    size_bytes: row.sizeBytes === expected.sizeBytes,
+    media_type: row.mediaType === manifest.mediaType,
+    artifact_type: row.artifactType === (manifest.artifactType ?? null),
+    subject: row.subject === (manifest.subject ?? null),
+    annotations: isDeepStrictEqual(parseJson(row.annotations), annotations),
+    nesting: row.nesting !== null && row.nesting >= least && row.nesting <= most,
+    created_at: row.createdAt !== null,
+  }
+  return Object.entries(columns).flatMap(([name, isRight]) => (isRight ? [] : [name]))
+}
+
+/** JSON of the database; undefined for null, null for what is no JSON. */
+function parseJson(text: string | null): unknown {
+  if (text === null) return undefined
+  try {
+    return JSON.parse(text)
+  } catch {
+    return null
+  }
+}
+
+interface ChildrenQuestion {
+  readonly connection: Connection
+  readonly subject: Subject
+  readonly manifest: Manifest
+  readonly tell: (kind: FindingKind, message: string, child?: string) => Finding
+}
+
+/** Compares what a manifest lists with what the rows say that it needs, and with what the repository has. */
+async function compareChildren(
+  check: ManifestCheck,
+  { connection, subject: { repositoryId, digest }, manifest, tell }: ChildrenQuestion,
+): Promise<{ messages: Finding[]; nesting: { least: number; most: number } }> {
+  const messages: Finding[] = []
+  const listed = manifest.kind === 'index' ? manifest.manifests : [manifest.config, ...manifest.layers]
+  const digests = [...new Set(listed.map((descriptor) => descriptor.digest).filter((child) => isDigest(child)))]
+  const rows = await findChildren(connection, repositoryId, digest)
+  const differing = [...new Set<unknown>(digests).symmetricDifference(rows)]
+  if (differing.length > 0) {
+    messages.push(
+      tell(
+        'children-wrong',
+        `the rows do not name what this manifest needs (${namesOf(differing)}), so that it could be deleted: ` +
+          `delete this manifest and push it again, or ${RESTORE}`,
+      ),
+    )
+  }
+  const blobs: ReadonlyMap<string, number> = await check.blobSizes(connection, repositoryId, digests)
+  const manifests: ReadonlyMap<string, { nesting: number }> = await findManifests(connection, repositoryId, digests)
+  const missing = new Set<string>()
+  const nesting = manifest.kind === 'index' ? { least: 1, most: 1 } : { least: 0, most: 0 }
+  for (const descriptor of listed) {
+    const child = manifests.get(descriptor.digest)
+    const isThere = (manifest.kind === 'index' && child !== undefined) || blobs.has(descriptor.digest)
+    if (!isThere && isRequired(manifest, descriptor, check.policy)) missing.add(descriptor.digest)
+    if (manifest.kind === 'image' || child === undefined) continue
+    nesting.most = Math.max(nesting.most, child.nesting + 1)
+    // Another one may have come after the index, which then did not know how deep it goes.
+    if (isIndexType(descriptor.mediaType)) nesting.least = Math.max(nesting.least, child.nesting + 1)
+  }
+  for (const child of missing) {
+    const message = `the manifest ${digest} needs this, and its repository does not have it: push it there again`
+    messages.push(tell('child-missing', message, child))
+  }
+  return { messages, nesting }
+}
+
+function namesOf(digests: readonly unknown[]): string {
+  const more = digests.length > MAX_NAMED ? ` and ${digests.length - MAX_NAMED} more` : ''
+  return digests.slice(0, MAX_NAMED).map(String).join(', ') + more
+}
+
+function isDigestText(text: string | null): boolean {
+  return text !== null && isDigest(text)
+}
+
+function invalidRow(table: string, digest: string | null): Finding {
+  return finding('row-invalid', `a row of ${table} has a value that no version writes: ${RESTORE}`, { digest })
+}

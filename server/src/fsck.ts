@@ -1,0 +1,192 @@
+import { statSync } from 'node:fs'
+import { chown, stat } from 'node:fs/promises'
+import { join, resolve } from 'node:path'
+import { isDigest } from '@entrepot/oci'
+import { checkBlobRows, checkLeftovers, ContentInspector, FilesystemStore, findBlobSizes } from '#core/blobs'
+import { Checked, type Finding, finding } from '#core/findings'
+import { checkRepositoryRows, findRepositoryName } from '#core/repositories'
+import { checkManifestRows, ociReferences } from '#formats/oci'
+import {
+  appliedMigrations,
+  type DanglingRow,
+  type DatabaseInspection,
+  FolderInUseError,
+  inspectSqlite,
+  isSqliteError,
+  lockFolder,
+} from '#platform/database'
+import type { Config } from './config/index.ts'
+import { MIGRATIONS } from './migrations.ts'
+import { manifestPolicy } from './settings.ts'
+
+export type { Finding, FindingKind } from '#core/findings'
+export { SEVERITIES } from '#core/findings'
+
+/** What is quarantined: the bytes are there, and are not those of the digest. */
+const QUARANTINED = new Set(['content-damaged', 'content-not-a-file'])
+
+const BACKUP = 'put a backup in place'
+
+export interface FsckOptions {
+  readonly config: Config
+  /** Checks beside a running server; otherwise the folder must be free. */
+  readonly isOnline: boolean
+  /** Hashes every blob, not only manifests. */
+  readonly isDeep: boolean
+  /** Moves damaged content away; nothing else is ever changed. */
+  readonly isQuarantining: boolean
+  /** How fast blobs are read at most; undefined for as fast as the disk. */
+  readonly bytesPerSecond: number | undefined
+}
+
+/** A check under way: how much was looked at grows while the findings come. */
+export interface Fsck {
+  readonly checked: Readonly<Checked>
+  readonly findings: AsyncIterable<Finding>
+}
+
+/**
+ * Checks everything in a data folder: the database, what its rows say of each other, and the store's content.
+ * @throws when there is no such folder, or a server works there and the check is not online.
+ */
+export async function fsck(options: FsckOptions): Promise<Fsck> {
+  const root = resolve(options.config.storage.filesystem.rootdirectory)
+  // What SQLite may have to create is not for others to read.
+  process.umask(0o077)
+  const owner = await stat(root).catch((error: unknown) => {
+    throw new Error(`there is no data folder ${root}: name the configuration that the server runs with`, {
+      cause: error,
+    })
+  })
+  if (!options.isOnline) await lock(root, owner)
+  const checked = new Checked()
+  return { checked, findings: check(options, root, checked) }
+}
+
+async function lock(root: string, owner: { uid: number; gid: number }): Promise<void> {
+  try {
+    lockFolder(root)
+  } catch (error) {
+    if (!(error instanceof FolderInUseError)) throw error
+    throw new Error(`a server works in the data folder ${root}: check beside it with --online, or end it first`, {
+      cause: error,
+    })
+  }
+  // Made by root, the server's user could not open it.
+  if (process.getuid?.() === 0) await chown(join(root, 'entrepot.lock'), owner.uid, owner.gid)
+}
+
+async function* check(options: FsckOptions, root: string, checked: Checked): AsyncGenerator<Finding> {
+  const inspector = new ContentInspector({
+    root,
+    bytesPerSecond: options.bytesPerSecond,
+    onHashed: (bytes) => (checked.hashedBytes += bytes),
+  })
+  const leftovers = { root, isOnline: options.isOnline, checked }
+  const database = openDatabase(root, options)
+  if (!('read' in database)) {
+    yield* checkLeftovers({ ...leftovers, connection: undefined })
+    // A folder in which nothing was ever stored needs none.
+    if (database.kind !== 'database-missing' || checked.files > 0) yield database
+    return
+  }
+  try {
+    const store = options.isQuarantining ? await FilesystemStore.open(root) : undefined
+    const rows = { database, inspector, checked, isDeep: options.isDeep, references: ociReferences }
+    const policy = manifestPolicy(options.config)
+    yield* orDamage(checkStructure(database))
+    if (!(await isOfThisVersion(database))) return
+    yield* orDamage(checkRepositoryRows(database.read, checked))
+    yield* orDamage(quarantine(checkBlobRows(rows), store))
+    yield* orDamage(checkManifestRows({ ...rows, policy, blobSizes: findBlobSizes }))
+    yield* orDamage(checkLeftovers({ ...leftovers, connection: database.read }))
+  } finally {
+    await database.close()
+  }
+}
+
+/** Opens the database, or tells why that cannot be done. */
+function openDatabase(root: string, { isOnline }: FsckOptions): DatabaseInspection | Finding {
+  const file = join(root, 'entrepot.db')
+  try {
+    const sizeBytes = statSync(file, { throwIfNoEntry: false })?.size ?? 0
+    if (sizeBytes > 0) return inspectSqlite(file, !isOnline)
+    return finding('database-missing', `there is content, but its database ${file} is missing or empty: ${BACKUP}`)
+  } catch (error) {
+    if (!(error instanceof Error)) throw error
+    return finding('database-unreadable', `the database ${file} cannot be read (${error.message}): ${BACKUP}`)
+  }
+}
+
+/** Looks at the file of the database, at its version, and for rows whose counterpart is missing. */
+async function* checkStructure(database: DatabaseInspection): AsyncGenerator<Finding> {
+  for (const problem of database.structureProblems()) {
+    yield finding('database-damaged', `the database is damaged (${problem}): ${BACKUP}`)
+  }
+  const { applied, known } = await migrationsOf(database)
+  for (const name of applied.difference(known)) {
+    yield finding('database-version', `a newer version has written the database (${name}): check with that version`)
+  }
+  for (const name of known.difference(applied)) {
+    yield finding(
+      'database-version',
+      `the database lacks the step "${name}": start this version once, which takes it, then check again`,
+    )
+  }
+  for (const row of database.danglingRows()) yield await describeDangling(database, row)
+}
+
+async function migrationsOf(database: DatabaseInspection): Promise<{ applied: Set<string>; known: Set<string> }> {
+  return {
+    applied: new Set(await appliedMigrations(database.read)),
+    known: new Set(MIGRATIONS.map(({ name }) => name)),
+  }
+}
+
+/** Whether the tables are those that this version asks. */
+async function isOfThisVersion(database: DatabaseInspection): Promise<boolean> {
+  try {
+    const { applied, known } = await migrationsOf(database)
+    return known.isSubsetOf(applied)
+  } catch (error) {
+    if (isSqliteError(error)) return false
+    throw error
+  }
+}
+
+async function describeDangling(database: DatabaseInspection, row: DanglingRow): Promise<Finding> {
+  const { repository_id: id, name, digest, parent, child } = row.values
+  const repository = typeof id === 'bigint' ? await findRepositoryName(database.read, Number(id)) : undefined
+  const content = [digest, parent, child].find((value) => typeof value === 'string')
+  const what = row.table === 'tags' ? `the tag ${JSON.stringify(name)}` : `a row of ${row.table}`
+  return finding(
+    'row-dangling',
+    `${what} refers to a row of ${row.parent} that is not there: restore a backup of the database, or push it again`,
+    { digest: content, repository },
+  )
+}
+
+/** Moves away what was found damaged, where a store is given to do so. */
+async function* quarantine(
+  findings: AsyncIterable<Finding>,
+  store: FilesystemStore | undefined,
+): AsyncGenerator<Finding> {
+  for await (const found of findings) {
+    const { kind, digest } = found
+    if (store === undefined || !QUARANTINED.has(kind) || digest === undefined || !isDigest(digest)) yield found
+    else {
+      await store.quarantine(digest)
+      yield { ...found, message: `${found.message} (it was moved to the folder quarantine)` }
+    }
+  }
+}
+
+/** Tells of a database that breaks in the middle of a look, instead of ending with its error. */
+async function* orDamage(findings: AsyncIterable<Finding>): AsyncGenerator<Finding> {
+  try {
+    yield* findings
+  } catch (error) {
+    if (!isSqliteError(error)) throw error
+    yield finding('database-damaged', `the database could not be read further (${error.message}): ${BACKUP}`)
+  }
+}

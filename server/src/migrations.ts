@@ -1,0 +1,6 @@
+import { blobMigrations } from '#core/blobs'
+import { repositoryMigrations } from '#core/repositories'
+import { ociMigrations } from '#formats/oci'
+
+/** Each room's own steps; a room that refers to another's tables comes after it. */
+export const MIGRATIONS = [...repositoryMigrations, ...blobMigrations, ...ociMigrations]

@@ -1,0 +1,60 @@
+import assert from 'node:assert/strict'
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { TestContext } from 'node:test'
+import { entrepot, temporaryFolder } from '../operations/command.ts'
+
+/** What `entrepot fsck --json` tells. */
+export interface FsckReport {
+  readonly checked: Readonly<Record<string, number>>
+  readonly findings: readonly {
+    readonly kind: string
+    readonly severity: 'error' | 'notice'
+    readonly digest?: string
+    readonly repository?: string
+    readonly message: string
+  }[]
+}
+
+/** Where to look: a data folder, or the configuration of the server that works there. */
+export type FsckTarget = string | { readonly config: string }
+
+export interface FsckRunOptions {
+  /** Beside a running server; otherwise none may work in the folder. */
+  readonly isOnline?: boolean
+  /** Further options of the command; `--deep` without them. */
+  readonly options?: readonly string[]
+  /** How long it may take. */
+  readonly timeoutMs?: number
+}
+
+/** Runs `entrepot fsck --json`, and gives its exit code and what it found. */
+export async function runFsck(
+  t: TestContext,
+  target: FsckTarget,
+  { isOnline = false, options = ['--deep'], timeoutMs = 120_000 }: FsckRunOptions = {},
+): Promise<FsckReport & { readonly code: number | null }> {
+  const file = typeof target === 'string' ? await writeConfigOf(t, target) : target.config
+  const args = ['fsck', '--json', ...(isOnline ? ['--online'] : []), ...options, file]
+  const { code, stdout, stderr } = await entrepot(args, { timeoutMs })
+  assert.match(stdout, /^\{/, `entrepot ${args.join(' ')} ended with ${String(code)}: ${stderr}`)
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- what the command promises
+  return { code, ...(JSON.parse(stdout) as FsckReport) }
+}
+
+/**
+ * Asserts that everything in a data folder is there and right, down to the last byte. Whoever has harmed a registry ends
+ * with this.
+ */
+export async function expectSound(t: TestContext, target: FsckTarget, options: FsckRunOptions = {}): Promise<void> {
+  const { code, findings } = await runFsck(t, target, options)
+  const errors = findings.filter((found) => found.severity === 'error')
+  assert.deepEqual(errors, [], 'entrepot fsck finds errors')
+  assert.equal(code, 0)
+}
+
+async function writeConfigOf(t: TestContext, root: string): Promise<string> {
+  const file = join(await temporaryFolder(t), 'fsck.yml')
+  await writeFile(file, JSON.stringify({ version: '0.1', storage: { filesystem: { rootdirectory: root } } }))
+  return file
+}
