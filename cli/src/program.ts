@@ -4,6 +4,7 @@ import { configPrint } from './commands/config-print.ts'
 import { gc } from './commands/gc.ts'
 import { fsck } from './commands/fsck.ts'
 import { serve } from './commands/serve.ts'
+import { trash } from './commands/trash.ts'
 import { version } from './commands/version.ts'
 
 /**
@@ -26,6 +27,7 @@ export function createProgram(current: string): Command {
       .addCommand(configPrint()),
   )
   program.addCommand(gc())
+  program.addCommand(trash())
   program.addCommand(version(current))
   prepare(program, [program.name()])
   return program

@@ -14,13 +14,15 @@ import {
 import {
   BlobReader,
   createLinks,
+  createOciMaintenance,
   foldRepositoryName,
+  type ManifestDependencies,
   ManifestReader,
   ociReferences,
   registerOci,
   repositoryOf,
 } from '#formats/oci'
-import { type Database, isNewDatabase, lockFolder, migrate, openSqlite } from '#platform/database'
+import { isNewDatabase, lockFolder, migrate, openSqlite } from '#platform/database'
 import { createHealth, type Health } from '#platform/health'
 import {
   ContentSender,
@@ -41,6 +43,7 @@ import {
   httpServerOptions,
   managementServerOptions,
   manifestPolicy,
+  ociMaintenance,
 } from './settings.ts'
 
 /** How long a push waits for another one of the same content. */
@@ -145,12 +148,14 @@ async function openStorage(config: Config, { metrics, log }: Pick<Foundation, 'm
   const contentTurns = new Turns(CONTENT_TURN_TIMEOUT_MS, 'storing the same content')
   const uploads = new Uploads({ database, store, contentTurns, maxOpen: config.limits.uploads })
   const { age } = config.storage.maintenance.garbagecollection
+  const beforeRun = createOciMaintenance({ database, log: log.child({ module: 'trash' }) }, ociMaintenance(config))
   const garbageRuns = new GarbageRuns({
-    collector: new GarbageCollector({ database, store, contentTurns, references: ociReferences }, age),
+    collector: new GarbageCollector({ database, store, contentTurns, references: ociReferences, beforeRun }, age),
     log: log.child({ module: 'garbage-collection' }),
     onRun: (run) => metrics.observeGarbageCollection(run),
   })
-  return { folder, database, store, contentTurns, uploads, garbageRuns }
+  const blobs = createBlobs({ database, store, contentTurns, log: log.child({ module: 'blobs' }) })
+  return { folder, database, store, blobs, policy: manifestPolicy(config), uploads, garbageRuns }
 }
 
 /** Beginning anew beside old blobs would hide from the operator that the database was lost. */
@@ -161,13 +166,10 @@ function databaseMissing(root: string): Error {
   )
 }
 
-interface Storage {
+interface Storage extends ManifestDependencies {
   /** The data folder, as an absolute path. */
   readonly folder: string
-  readonly database: Database
   readonly store: FilesystemStore
-  /** By digest: content is either stored and made known, or removed. */
-  readonly contentTurns: Turns
   readonly uploads: Uploads
   readonly garbageRuns: GarbageRuns
 }
@@ -205,8 +207,7 @@ function startMaintenance(config: Config, foundation: Pick<Foundation, 'log'> & 
 
 /** The listener that clients use. */
 async function createMainServer(config: Config, foundation: Foundation & Storage): Promise<HttpServer> {
-  const { database, store, contentTurns, uploads, metrics, log } = foundation
-  const blobs = createBlobs({ database, store, contentTurns, log: log.child({ module: 'blobs' }) })
+  const { database, blobs, policy, uploads, metrics, log } = foundation
   const access = createAccess({
     anonymousActions: config.auth.anonymous,
     isReadOnly: config.storage.maintenance.readonly.enabled,
@@ -238,7 +239,8 @@ async function createMainServer(config: Config, foundation: Foundation & Storage
       idleTimeoutMs: config.limits.bodyidletimeout,
     }),
     access,
-    policy: manifestPolicy(config),
+    policy,
+    hasTrash: config.storage.maintenance.trash.age > 0,
     links: createLinks(prefix, config.http.relativeurls ? '' : (config.http.host ?? '').replace(/\/+$/, '')),
     limits: {
       manifestBytes: config.limits.manifestsize,
@@ -272,13 +274,17 @@ async function createManagementServer(
   config: Config,
   foundation: Pick<Foundation, 'metrics' | 'log'> & Storage,
 ): Promise<HttpServer> {
-  const { metrics, log, folder, garbageRuns } = foundation
+  const { metrics, log, folder, garbageRuns, database, blobs, policy } = foundation
   const server = await createHttpServer(managementServerOptions(config, socketIn(folder)), {
     log: log.child({ module: 'management' }),
     metrics,
     authorize: () => {},
     rewriteUrl: (url) => url,
   })
-  registerManagement(server.app, { garbageRuns, isReadOnly: config.storage.maintenance.readonly.enabled })
+  registerManagement(server.app, {
+    garbageRuns,
+    manifests: { database, blobs, policy },
+    isReadOnly: config.storage.maintenance.readonly.enabled,
+  })
   return server
 }

@@ -1,5 +1,5 @@
 import type { BlobStore } from '#core/blobs'
-import type { ManifestPolicy } from '#formats/oci'
+import type { ManifestPolicy, OciMaintenance } from '#formats/oci'
 import { fileCheck, type HealthCheck, httpCheck, tcpCheck } from '#platform/health'
 import type { HttpServerOptions } from '#platform/http'
 import type { Address, Config } from './config/index.ts'
@@ -100,5 +100,14 @@ export function manifestPolicy(config: Config): ManifestPolicy {
         (wanted) => wanted.os === platform?.os && wanted.architecture === platform.architecture,
       )
     },
+  }
+}
+
+/** What `storage.maintenance` says of deleted manifests, and of those without a tag. */
+export function ociMaintenance(config: Config): OciMaintenance {
+  const { trash, untagged } = config.storage.maintenance
+  return {
+    trashAgeMs: trash.age,
+    untagged: untagged.enabled ? { ageMs: untagged.age, isDryRun: untagged.dryrun } : undefined,
   }
 }

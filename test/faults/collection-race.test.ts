@@ -222,8 +222,10 @@ async function untilCollected(client: RegistryClient): Promise<void> {
   )
 }
 
+/** Without a trash, for what rests in it is no garbage. */
 function configOf(age: string) {
-  return { log: { level: 'warn' }, storage: { maintenance: { garbagecollection: { age, interval: '1ms' } } } }
+  const maintenance = { garbagecollection: { age, interval: '1ms' }, trash: { age: '0s' } }
+  return { log: { level: 'warn' }, storage: { maintenance } }
 }
 
 function contentOf(bytes: Buffer, mediaType: string): Content {

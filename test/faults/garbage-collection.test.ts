@@ -10,10 +10,11 @@ import { assertContent, describe, RegistryClient } from '../registry-client.ts'
 
 const SETTLE_MS = 20_000
 
+const NO_TRASH = { trash: { age: '0s' } }
 /** Looks again and again, and lets a blob that nothing needs go at once. */
-const EAGER = { garbagecollection: { age: '0s', interval: '50ms' } }
+const EAGER = { ...NO_TRASH, garbagecollection: { age: '0s', interval: '50ms' } }
 /** The same with time enough to push a manifest after its blobs. */
-const PATIENT = { garbagecollection: { age: '2s', interval: '100ms' } }
+const PATIENT = { ...NO_TRASH, garbagecollection: { age: '2s', interval: '100ms' } }
 
 const pathOf = (dataDirectory: string, digest: string) => {
   const [algorithm = '', hex = ''] = digest.split(':')

@@ -45,7 +45,8 @@ for (const [isEager, age] of [
 function configOf(age: string) {
   return {
     log: { level: 'warn' },
-    storage: { maintenance: { garbagecollection: { age, interval: INTERVAL } } },
+    // What is deleted is garbage, or rests, for the same time.
+    storage: { maintenance: { garbagecollection: { age, interval: INTERVAL }, trash: { age } } },
     limits: { pagesize: 3 },
   }
 }

@@ -30,7 +30,20 @@ test('every command tells with --help what it does, what it takes and an example
     await Promise.all(children.map(async (child) => visit([...words, child])))
   }
   await visit([])
-  assert.deepEqual(seen.toSorted(), ['', 'config', 'config check', 'config print', 'fsck', 'gc', 'serve', 'version'])
+  assert.deepEqual(seen.toSorted(), [
+    '',
+    'config',
+    'config check',
+    'config print',
+    'fsck',
+    'gc',
+    'serve',
+    'trash',
+    'trash empty',
+    'trash list',
+    'trash restore',
+    'version',
+  ])
 })
 
 test('the help and package.json say what is kept: images and other OCI artifacts, as long as there are no packages', async () => {

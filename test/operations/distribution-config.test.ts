@@ -112,6 +112,8 @@ test('the files that CNCF distribution documents work as they are', { concurrenc
       maintenance: {
         uploadpurging: { enabled: true, age: '168h', interval: '24h', dryrun: false },
         garbagecollection: { enabled: true, age: '24h', interval: '1h' },
+        trash: { age: '24h' },
+        untagged: { enabled: false, age: '168h', dryrun: false },
         readonly: { enabled: false },
       },
     })

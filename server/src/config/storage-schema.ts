@@ -53,6 +53,34 @@ export const storage = z.strictObject({
           interval: delay.prefault('1h').meta(about('The rest after each run.', '每次运行之后的间隔。')),
         })
         .prefault({}),
+      trash: z
+        .strictObject({
+          age: duration
+            .prefault('24h')
+            .meta(
+              about(
+                'How long deleted tags and manifests can be restored; with `0s` they are gone at once.',
+                '删除的标签和清单在多长时间内可以恢复；设为 `0s` 则立即彻底删除。',
+              ),
+            ),
+        })
+        .prefault({}),
+      untagged: z
+        .strictObject({
+          enabled: flag
+            .default(false)
+            .meta(
+              about(
+                'Deletes manifests without a tag that no index lists and that are attached to nothing.',
+                '删除没有标签、未被任何索引列出、也未附加到其他清单的清单。',
+              ),
+            ),
+          age: duration.prefault('168h').meta(about('How long they stay without a tag.', '失去标签后保留多久。')),
+          dryrun: flag
+            .default(false)
+            .meta(about('Only logs what would be deleted.', '只记录将要删除的内容，不实际删除。')),
+        })
+        .prefault({}),
       readonly: z
         .strictObject({
           enabled: flag.default(false).meta(about('Refuses every change with 405.', '拒绝一切修改，返回 405。')),

@@ -50,18 +50,30 @@ export class GarbageCollector {
   readonly #store: BlobStore
   readonly #contentTurns: Turns
   readonly #references: BlobReferences
+  readonly #beforeRun: (isEnding: () => boolean) => Promise<void>
   readonly #ageMs: number
   #isEnding = false
 
-  /** @param ageMs how long a blob that nothing needs stays. */
+  /**
+   * @param dependencies.beforeRun lets formats give up what they keep only for a time, so that the run finds what that
+   * needed; it asks before each of its steps whether to stop early.
+   * @param ageMs how long a blob that nothing needs stays.
+   */
   constructor(
-    dependencies: { database: Database; store: BlobStore; contentTurns: Turns; references: BlobReferences },
+    dependencies: {
+      database: Database
+      store: BlobStore
+      contentTurns: Turns
+      references: BlobReferences
+      beforeRun: (isEnding: () => boolean) => Promise<void>
+    },
     ageMs: number,
   ) {
     this.#database = dependencies.database
     this.#store = dependencies.store
     this.#contentTurns = dependencies.contentTurns
     this.#references = dependencies.references
+    this.#beforeRun = dependencies.beforeRun
     this.#ageMs = ageMs
   }
 
@@ -74,6 +86,7 @@ export class GarbageCollector {
   async run(): Promise<GarbageReport> {
     const report: GarbageReport = { unlinkedBlobs: 0, removedContents: 0, removedBytes: 0 }
     const before = Date.now() - this.#ageMs
+    await this.#beforeRun(() => this.#isEnding)
     await this.#noteUnneeded()
     await this.#unlinkUnneeded(before, report)
     await this.#removeUnownedContents(report)

@@ -3,6 +3,7 @@ import type { Access } from '#core/access'
 import type { Uploads } from '#core/blobs'
 import type { BodyLimits, ContentSender } from '#platform/http'
 import type { ManifestReader } from './manifest-reader.ts'
+import type { ManifestDeletion } from './manifest-deletion.ts'
 import type { ManifestDependencies } from './manifests.ts'
 import { type Links, repositoryOf } from './paths.ts'
 import type { BlobReader } from './repository-blobs.ts'
@@ -20,7 +21,7 @@ interface OciLimits extends BodyLimits {
 }
 
 /** What the endpoints of the registry work with. */
-export interface OciContext extends ManifestDependencies {
+export interface OciContext extends ManifestDependencies, ManifestDeletion {
   readonly access: Access
   readonly uploads: Uploads
   readonly manifestReader: ManifestReader

@@ -23,13 +23,25 @@ import { patchUpload } from './routes/patch-upload.ts'
 import { putManifest } from './routes/put-manifest.ts'
 import { putUpload } from './routes/put-upload.ts'
 import { startUpload } from './routes/start-upload.ts'
+import { findChildrenOfDeleted, findDeletedDigests } from './trash-needs-rows.ts'
 
 export type { OciContext } from './context.ts'
 export { ManifestReader } from './manifest-reader.ts'
 export { type ManifestPolicy } from './manifest-checks.ts'
 export { checkManifestRows } from './row-check.ts'
+export { type ManifestDependencies } from './manifests.ts'
+export { createOciMaintenance, type OciMaintenance } from './maintenance.ts'
 export { ociMigrations } from './migrations.ts'
 export { BlobReader } from './repository-blobs.ts'
+export {
+  type ForgottenTrash,
+  forgetTrash,
+  listTrash,
+  type Restored,
+  restoreFromTrash,
+  type TrashEntry,
+  type TrashPage,
+} from './trash.ts'
 export { createLinks, foldRepositoryName, repositoryOf } from './paths.ts'
 
 const ROUTES: readonly OciRoute[] = [
@@ -51,11 +63,17 @@ const ROUTES: readonly OciRoute[] = [
   deleteUpload,
 ]
 
-/** What manifests need of blobs, for the garbage collector. */
+/** What manifests, also those that rest in the trash, need of blobs, for the garbage collector. */
 export const ociReferences: BlobReferences = {
-  findNeeded: async (connection, repositoryId, digests) => findNeededChildren(connection, repositoryId, digests),
-  findOwned: async (connection, digests) =>
-    digests.length === 0 ? new Set() : findManifestDigests(connection, digests),
+  findNeeded: async (connection, repositoryId, digests) => {
+    const needed = await findNeededChildren(connection, repositoryId, digests)
+    return needed.union(await findChildrenOfDeleted(connection, repositoryId, digests))
+  },
+  findOwned: async (connection, digests) => {
+    if (digests.length === 0) return new Set()
+    const owned = await findManifestDigests(connection, digests)
+    return owned.union(await findDeletedDigests(connection, digests))
+  },
 }
 
 /**

@@ -3,7 +3,7 @@ import { sql } from 'kysely'
 import type { RepositoryId } from '#core/repositories'
 import { type Connection, prepareQuery, type Transaction } from '#platform/database'
 
-type ManifestTables = {
+export type ManifestTables = {
   manifests: {
     repository_id: RepositoryId
     digest: Digest

@@ -10,8 +10,10 @@ import { type Blobs, digestOf } from '#core/blobs'
 import { ensureRepository, findRepositoryId, publishRepository, type RepositoryId } from '#core/repositories'
 import type { Connection, Database } from '#platform/database'
 import { type CheckedChildren, checkChildren, checkUrls, type ManifestPolicy } from './manifest-checks.ts'
-import { deleteManifestRow, findManifest, findParent, insertManifest, type NewManifest } from './manifest-rows.ts'
-import { deleteTagRow, findTag, putTags } from './tag-rows.ts'
+import { findManifest, insertManifest, type NewManifest } from './manifest-rows.ts'
+import { findTag, putTags } from './tag-rows.ts'
+import { forgetPushed } from './trash-rows.ts'
+import { deleteUntagged } from './untagged-rows.ts'
 
 export interface ManifestDependencies {
   readonly database: Database
@@ -62,33 +64,14 @@ export async function pushManifest(dependencies: ManifestDependencies, push: Man
       const row = toRow(digest, push.bytes.byteLength, manifest, children)
       await insertManifest(transaction, repositoryId, row, children.digests)
       await putTags(transaction, repositoryId, tags, digest)
+      await forgetPushed(transaction, repositoryId, digest, tags)
+      // Whoever lists a manifest in an index means to keep it.
+      const listed = manifest.kind === 'index' ? children.digests : []
+      await deleteUntagged(transaction, repositoryId, [digest, ...listed])
       await publishRepository(transaction, repositoryId)
     })
   })
   return { digest, subject: manifest.subject, warnings: absent === 0 ? [] : [absentChildren(manifest, absent)] }
-}
-
-/**
- * Removes a tag, or a manifest with all its tags.
- * @throws RegistryError NAME_UNKNOWN, MANIFEST_UNKNOWN, UNSUPPORTED when an index needs the manifest
- */
-export async function deleteManifest(
-  dependencies: ManifestDependencies,
-  repository: string,
-  reference: Reference,
-): Promise<void> {
-  await dependencies.database.transaction(async (transaction) => {
-    const repositoryId = await requireRepository(transaction, repository)
-    if ('tag' in reference) {
-      if (await deleteTagRow(transaction, repositoryId, reference.tag)) return
-      throw manifestUnknown(`the repository has no tag "${reference.tag}"`, { tag: reference.tag })
-    }
-    const { digest } = reference
-    const parent = await findParent(transaction, repositoryId, digest)
-    if (parent !== undefined) throw inUse(`the index ${parent} needs this manifest; delete that first`, parent)
-    if (await deleteManifestRow(transaction, repositoryId, digest)) return
-    throw manifestUnknown(`the repository has no manifest ${digest}`, { digest })
-  })
 }
 
 /** The id of a repository that must exist. @throws RegistryError NAME_UNKNOWN */

@@ -2,7 +2,7 @@ import type { Digest } from '@entrepot/oci'
 import type { RepositoryId } from '#core/repositories'
 import { type Connection, prepareQuery, type Transaction } from '#platform/database'
 
-type TagTables = {
+export type TagTables = {
   tags: { repository_id: RepositoryId; name: string; digest: Digest; updated_at: number }
 }
 

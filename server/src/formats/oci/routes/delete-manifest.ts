@@ -1,6 +1,6 @@
 import { parseReference } from '@entrepot/oci'
 import { type OciRoute, pathParameter, requestedRepository } from '../context.ts'
-import { deleteManifest as removeManifest } from '../manifests.ts'
+import { deleteManifest as removeManifest } from '../manifest-deletion.ts'
 
 /** Deletes a tag, or a manifest with its tags (distribution-spec, "Deleting tags", "Deleting Manifests"). */
 export const deleteManifest: OciRoute = (context) => ({

@@ -1,0 +1,44 @@
+import type { Reference } from '@entrepot/oci'
+import type { Database } from '#platform/database'
+import { deleteManifestRow, findParent } from './manifest-rows.ts'
+import { inUse, manifestUnknown, requireRepository } from './manifests.ts'
+import { deleteTagRow } from './tag-rows.ts'
+import { moveManifestToTrash, moveTagToTrash } from './trash-rows.ts'
+
+export interface ManifestDeletion {
+  readonly database: Database
+  /** Whether what is deleted rests in the trash first. */
+  readonly hasTrash: boolean
+}
+
+/**
+ * Removes a tag, or a manifest with all its tags; they go into the trash, if there is one.
+ * @throws RegistryError NAME_UNKNOWN, MANIFEST_UNKNOWN, UNSUPPORTED when an index needs the manifest
+ */
+export async function deleteManifest(
+  dependencies: ManifestDeletion,
+  repository: string,
+  reference: Reference,
+): Promise<void> {
+  const { database, hasTrash } = dependencies
+  const deletion = { deletedAt: Date.now(), reason: 'request' } as const
+  await database.transaction(async (transaction) => {
+    const repositoryId = await requireRepository(transaction, repository)
+    if ('tag' in reference) {
+      const { tag } = reference
+      const isDeleted = hasTrash
+        ? await moveTagToTrash(transaction, repositoryId, tag, deletion)
+        : await deleteTagRow(transaction, repositoryId, tag)
+      if (isDeleted) return
+      throw manifestUnknown(`the repository has no tag "${tag}"`, { tag })
+    }
+    const { digest } = reference
+    const parent = await findParent(transaction, repositoryId, digest)
+    if (parent !== undefined) throw inUse(`the index ${parent} needs this manifest; delete that first`, parent)
+    const isDeleted = hasTrash
+      ? await moveManifestToTrash(transaction, repositoryId, digest, deletion)
+      : await deleteManifestRow(transaction, repositoryId, digest)
+    if (isDeleted) return
+    throw manifestUnknown(`the repository has no manifest ${digest}`, { digest })
+  })
+}
