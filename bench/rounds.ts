@@ -29,7 +29,9 @@ export async function runWork(
 ): Promise<readonly CaseResult[]> {
   const workFolder = join(folder, work.name)
   const participants = kinds.filter((kind) => kind.isRegistry || work.includesStaticFiles)
-  const servers = await Promise.all(participants.map((kind) => Server.create(kind, join(workFolder, kind.name))))
+  const servers = await Promise.all(
+    participants.map((kind) => Server.create(kind, join(workFolder, kind.name), work.isSecure === true)),
+  )
   const unprepared = new Map<Server, string>()
   try {
     for (const server of servers) {

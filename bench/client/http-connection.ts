@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
+import { connect as connectSecurely } from 'node:tls'
 import { type AnswerHead, AnswerParser, type BodySink } from './answer-parser.ts'
 import { chunkedCoding } from './payload.ts'
 
@@ -32,7 +33,21 @@ export class HttpConnection {
   #parser: AnswerParser | undefined
   #settle: ((error?: Error) => void) | undefined
 
-  static async open(port: number): Promise<HttpConnection> {
+  static async open({ port, isSecure }: { port: number; isSecure: boolean }): Promise<HttpConnection> {
+    return isSecure ? HttpConnection.#openSecurely(port) : HttpConnection.#openPlainly(port)
+  }
+
+  /** Each server has a certificate that it made itself, for this run. */
+  static async #openSecurely(port: number): Promise<HttpConnection> {
+    const socket = connectSecurely({ port, host: '127.0.0.1', rejectUnauthorized: false })
+    await once(socket, 'secureConnect')
+    socket.setNoDelay(true)
+    const connection = new HttpConnection(socket, `127.0.0.1:${port}`)
+    socket.on('data', (chunk: Buffer) => connection.#receive(chunk))
+    return connection
+  }
+
+  static async #openPlainly(port: number): Promise<HttpConnection> {
     let connection: HttpConnection | undefined
     const socket = connect({
       port,

@@ -50,7 +50,7 @@ function describeMethod({ options, loadGenerator }: RunRecord): string {
 - Each case goes round the servers, A B C ... A B C ...: one warm-up round, then the counted rounds, ${options.rounds} unless
   the table says otherwise. A ratio is the median of the ratios of each round; treat a difference under a quarter as
   not shown. Measurements of memory, and of 64 clients at once, have a fresh process each, and so no warm-up.
-- Client, server and kernel share the processors, over loopback, without TLS, with warm page cache.
+- Client, server and kernel share the processors, over loopback, without TLS unless a row says so, with warm page cache.
 - Manifests and blobs of 64 KiB: GET for one second by ${loadGenerator}; everything else, and HEAD,
   by the bench's own client: bare sockets in one Node.js process. It reads into one buffer of 256 KiB and drops the bytes.
 - Every answer's status and length are checked, and its digest where it is named; all bytes are hashed for manifests in

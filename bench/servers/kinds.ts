@@ -1,6 +1,7 @@
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import type { Certificate } from '../../test/operations/certificates.ts'
 import { findDistribution3 } from './distribution-module.ts'
 import { firstLineOf } from '../programs.ts'
 
@@ -16,8 +17,12 @@ export interface ServerKind {
   readonly version: string
   /** False for nginx, which only serves files: it shows the limit for downloads. */
   readonly isRegistry: boolean
-  /** Writes the configuration into the folder and gives the command that serves it. */
-  configure(folder: string, port: number): Promise<{ readonly file: string; readonly args: readonly string[] }>
+  /** Writes the configuration into the folder and gives the command that serves it, over TLS with a certificate. */
+  configure(
+    folder: string,
+    port: number,
+    tls: Certificate | undefined,
+  ): Promise<{ readonly file: string; readonly args: readonly string[] }>
 }
 
 /** A column that the tables do not have, and why. */
@@ -66,7 +71,7 @@ function registry(name: KindName, title: string, version: string, file: string):
     title,
     version,
     isRegistry: true,
-    async configure(folder, port) {
+    async configure(folder, port, tls) {
       const config = {
         version: '0.1',
         log: { level: 'error', accesslog: { disabled: true } },
@@ -75,7 +80,7 @@ function registry(name: KindName, title: string, version: string, file: string):
           delete: { enabled: true },
           cache: { blobdescriptor: 'inmemory' },
         },
-        http: { addr: `127.0.0.1:${port}`, secret: 'the same for every server' },
+        http: { addr: `127.0.0.1:${port}`, secret: 'the same for every server', ...(tls !== undefined && { tls }) },
       }
       const configFile = join(folder, 'config.yml')
       await writeFile(configFile, JSON.stringify(config, null, 2))
@@ -90,16 +95,17 @@ function nginx(version: string): ServerKind {
     title: 'nginx',
     version,
     isRegistry: false,
-    async configure(folder, port) {
+    async configure(folder, port, tls) {
       await mkdir(join(folder, 'data'), { recursive: true })
       const configFile = join(folder, 'nginx.conf')
-      await writeFile(configFile, nginxConfiguration(folder, port))
+      await writeFile(configFile, nginxConfiguration(folder, port, tls))
       return { file: 'nginx', args: ['-e', 'stderr', '-p', folder, '-c', configFile] }
     },
   }
 }
 
-function nginxConfiguration(folder: string, port: number): string {
+function nginxConfiguration(folder: string, port: number, tls: Certificate | undefined): string {
+  const secured = tls === undefined ? '' : `ssl_certificate ${tls.certificate}; ssl_certificate_key ${tls.key};`
   // Workers of a server that root started would otherwise run as a user who may not read the folder.
   const user = process.getuid?.() === 0 ? 'user root;' : ''
   return `
@@ -120,7 +126,7 @@ http {
   fastcgi_temp_path ${folder}/fastcgi;
   uwsgi_temp_path ${folder}/uwsgi;
   scgi_temp_path ${folder}/scgi;
-  server { listen 127.0.0.1:${port}; root ${folder}/data; }
+  server { listen 127.0.0.1:${port}${tls === undefined ? '' : ' ssl'}; ${secured} root ${folder}/data; }
 }
 `
 }

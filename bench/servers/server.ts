@@ -4,6 +4,7 @@ import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { accepts, freePort } from '../../test/harness.ts'
+import { type Certificate, createCertificate } from '../../test/operations/certificates.ts'
 import { HttpConnection } from '../client/http-connection.ts'
 import { cpuSecondsOf } from './process-tree.ts'
 import type { ServerKind } from './kinds.ts'
@@ -24,20 +25,24 @@ export class Server {
   /** Where the server's data lies. */
   readonly dataFolder: string
   readonly port: number
+  readonly isSecure: boolean
   readonly #folder: string
+  #certificate: Certificate | undefined
   #child: ChildProcess | undefined
   #errorOutput = ''
 
-  private constructor(kind: ServerKind, folder: string, port: number) {
+  private constructor(kind: ServerKind, folder: string, { port, isSecure }: { port: number; isSecure: boolean }) {
     this.kind = kind
     this.port = port
+    this.isSecure = isSecure
     this.#folder = folder
     this.dataFolder = join(folder, 'data')
   }
 
-  static async create(kind: ServerKind, folder: string): Promise<Server> {
+  /** @param isSecure whether it speaks TLS. */
+  static async create(kind: ServerKind, folder: string, isSecure: boolean): Promise<Server> {
     await mkdir(folder, { recursive: true })
-    return new Server(kind, folder, await freePort())
+    return new Server(kind, folder, { port: await freePort(), isSecure })
   }
 
   get pid(): number {
@@ -51,7 +56,8 @@ export class Server {
    * @throws Error with what the server printed when it ends or stays silent
    */
   async start(): Promise<number> {
-    const { file, args } = await this.kind.configure(this.#folder, this.port)
+    if (this.isSecure) this.#certificate ??= await createCertificate(this.#folder, 'bench')
+    const { file, args } = await this.kind.configure(this.#folder, this.port, this.#certificate)
     const startedAt = performance.now()
     const child = spawn(file, args, { env: serverEnvironment(), stdio: ['ignore', 'ignore', 'pipe'] })
     this.#child = child
@@ -90,7 +96,7 @@ export class Server {
 
   async #answers(): Promise<boolean> {
     if (!(await accepts(this.port))) return false
-    const connection = await HttpConnection.open(this.port)
+    const connection = await HttpConnection.open(this)
     try {
       const { status } = await connection.request({ method: 'GET', path: '/v2/' })
       return status === 200 || !this.kind.isRegistry
@@ -123,7 +129,7 @@ export async function withConnection<T>(
   server: Server,
   action: (connection: HttpConnection) => Promise<T>,
 ): Promise<T> {
-  const connection = await HttpConnection.open(server.port)
+  const connection = await HttpConnection.open(server)
   try {
     return await action(connection)
   } finally {
@@ -137,7 +143,7 @@ export async function withConnections<T>(
   count: number,
   action: (connections: readonly HttpConnection[]) => Promise<T>,
 ): Promise<T> {
-  const connections = await Promise.all(Array.from({ length: count }, () => HttpConnection.open(server.port)))
+  const connections = await Promise.all(Array.from({ length: count }, () => HttpConnection.open(server)))
   try {
     return await action(connections)
   } finally {

@@ -1,4 +1,4 @@
-import { makeBlobGetWork } from './blob-get.ts'
+import { makeBlobGetWork, makeSecureBlobGetWork } from './blob-get.ts'
 import { makeCatalogWork } from './catalog.ts'
 import { makeManifestWork } from './manifest.ts'
 import { makeMemoryWork } from './memory.ts'
@@ -11,6 +11,7 @@ import type { MakeWork } from './work.ts'
 export const ALL_WORK: readonly MakeWork[] = [
   makeManifestWork,
   makeBlobGetWork,
+  makeSecureBlobGetWork,
   makeMonolithicPushWork,
   makeChunkedPushWork,
   makeStreamedPushWork,

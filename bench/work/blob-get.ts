@@ -6,7 +6,7 @@ import { GIB, KIB, makePayload, MIB, type Payload } from '../client/payload.ts'
 import { repeatRequest } from './request-load.ts'
 import { costOf, type Server, withConnection, withConnections } from '../servers/server.ts'
 import { uploadMonolithic } from '../client/upload.ts'
-import { type Case, count, type MakeWork, sizeText, transferReadings } from './work.ts'
+import { type Case, count, type MakeWork, sizeText, transferReadings, type Work } from './work.ts'
 
 const REPOSITORY = 'bench/blobs'
 const CLIENTS = [1, 8]
@@ -17,24 +17,30 @@ const SMALL_BYTES = 64 * KIB
 const MEASURE_MS = 800
 
 /** Blobs of several sizes, read again and again from the page cache. nginx serves the same bytes at the same paths. */
-export const makeBlobGetWork: MakeWork = ({ quick }) => {
-  const payloads = (quick ? QUICK_SIZES : SIZES).map(makePayload)
+export const makeBlobGetWork: MakeWork = ({ quick }) => blobGetWork(quick ? QUICK_SIZES : SIZES, false)
+
+/** The same over TLS, where each server encrypts in its own way. */
+export const makeSecureBlobGetWork: MakeWork = ({ quick }) => blobGetWork([(quick ? 64 : 256) * MIB], true)
+
+function blobGetWork(sizes: readonly number[], isSecure: boolean): Work {
+  const payloads = sizes.map(makePayload)
   return {
-    name: 'blob-get',
+    name: isSecure ? 'blob-get-tls' : 'blob-get',
     includesStaticFiles: true,
     startsServers: false,
+    isSecure,
     async prepare(server) {
       for (const payload of payloads) await (server.kind.isRegistry ? push : writeFileFor)(server, payload)
     },
-    cases: payloads.flatMap((payload) => CLIENTS.map((clients) => blobCase(payload, clients))),
+    cases: payloads.flatMap((payload) => CLIENTS.map((clients) => blobCase(payload, clients, isSecure))),
   }
 }
 
-function blobCase(payload: Payload, clients: number): Case {
+function blobCase(payload: Payload, clients: number, isSecure: boolean): Case {
   const { digest, sizeBytes } = payload
   const expected: Expected = { path: pathOf(payload), digest, sizeBytes }
   return {
-    label: `blob GET ${sizeText(sizeBytes)}, ${count(clients, 'client')}`,
+    label: `blob GET ${sizeText(sizeBytes)}${isSecure ? ' over TLS' : ''}, ${count(clients, 'client')}`,
     async measure(server, round) {
       if (round === 0) await withConnection(server, (connection) => downloadAndVerify(connection, expected))
       if (sizeBytes <= SMALL_BYTES) {

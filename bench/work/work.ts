@@ -31,6 +31,8 @@ export interface Work {
   readonly includesStaticFiles: boolean
   /** True when the cases start and stop the server themselves; else it runs from before `prepare` to the end. */
   readonly startsServers: boolean
+  /** True when the servers speak TLS. */
+  readonly isSecure?: boolean
   /** Counted rounds, when they are not as many as asked for. */
   readonly rounds?: number
   /** True when there is no warm-up round, because each measurement starts from a fresh process anyway. */
