@@ -6,8 +6,9 @@ import {
   FilesystemStore,
   GarbageCollector,
   GarbageRuns,
-  startGarbageCollection,
+  GarbageSchedule,
   startUploadPurging,
+  surveyGarbage,
   Turns,
   Uploads,
 } from '#core/blobs'
@@ -22,7 +23,7 @@ import {
   registerOci,
   repositoryOf,
 } from '#formats/oci'
-import { isNewDatabase, lockFolder, migrate, openSqlite } from '#platform/database'
+import { type Database, isNewDatabase, lockFolder, migrate, openSqlite } from '#platform/database'
 import { createHealth, type Health } from '#platform/health'
 import {
   ContentSender,
@@ -34,7 +35,7 @@ import {
   registerOperations,
 } from '#platform/http'
 import type { Logger } from '#platform/log'
-import { listenOnSocket, registerManagement, socketIn } from '#management'
+import { type Garbage, listenOnSocket, registerManagement, socketIn } from '#management'
 import type { Config } from './config/index.ts'
 import { MIGRATIONS } from './migrations.ts'
 import {
@@ -127,7 +128,7 @@ export async function createManagement(config: Config, log: Logger): Promise<Man
       return { status: answer.statusCode, text: answer.body }
     },
     close: async () => {
-      await storage.garbageRuns.end()
+      await storage.garbage.runs.end()
       await app.close()
       await storage.database.close()
     },
@@ -147,15 +148,44 @@ async function openStorage(config: Config, { metrics, log }: Pick<Foundation, 'm
   await migrate(database, MIGRATIONS)
   const contentTurns = new Turns(CONTENT_TURN_TIMEOUT_MS, 'storing the same content')
   const uploads = new Uploads({ database, store, contentTurns, maxOpen: config.limits.uploads })
-  const { age } = config.storage.maintenance.garbagecollection
+  return {
+    folder,
+    database,
+    store,
+    blobs: createBlobs({ database, store, contentTurns, log: log.child({ module: 'blobs' }) }),
+    policy: manifestPolicy(config),
+    uploads,
+    garbage: createGarbage(config, { database, store, contentTurns, metrics, log }),
+  }
+}
+
+/** What removes what nothing needs, and says what that is. */
+function createGarbage(
+  config: Config,
+  foundation: Pick<Foundation, 'metrics' | 'log'> & {
+    database: Database
+    store: FilesystemStore
+    /** By digest: content is either stored and made known, or removed. */
+    contentTurns: Turns
+  },
+): Garbage {
+  const { database, store, contentTurns, metrics, log } = foundation
+  const { age, interval, schedule, rate } = config.storage.maintenance.garbagecollection
   const beforeRun = createOciMaintenance({ database, log: log.child({ module: 'trash' }) }, ociMaintenance(config))
-  const garbageRuns = new GarbageRuns({
-    collector: new GarbageCollector({ database, store, contentTurns, references: ociReferences, beforeRun }, age),
+  const runs = new GarbageRuns({
+    collector: new GarbageCollector(
+      { database, store, contentTurns, references: ociReferences, beforeRun },
+      { ageMs: age, removalsPerSecond: rate },
+    ),
+    database,
     log: log.child({ module: 'garbage-collection' }),
-    onRun: (run) => metrics.observeGarbageCollection(run),
+    onRun: (report) => metrics.observeGarbageCollection(report),
   })
-  const blobs = createBlobs({ database, store, contentTurns, log: log.child({ module: 'blobs' }) })
-  return { folder, database, store, blobs, policy: manifestPolicy(config), uploads, garbageRuns }
+  return {
+    runs,
+    schedule: new GarbageSchedule(runs, { intervalMs: interval, schedule }),
+    survey: async (onReclaimable) => surveyGarbage({ database, references: ociReferences }, age, onReclaimable),
+  }
 }
 
 /** Beginning anew beside old blobs would hide from the operator that the database was lost. */
@@ -171,7 +201,7 @@ interface Storage extends ManifestDependencies {
   readonly folder: string
   readonly store: FilesystemStore
   readonly uploads: Uploads
-  readonly garbageRuns: GarbageRuns
+  readonly garbage: Garbage
 }
 
 interface Foundation {
@@ -185,12 +215,9 @@ interface Foundation {
  * @returns ends it.
  */
 function startMaintenance(config: Config, foundation: Pick<Foundation, 'log'> & Storage): () => Promise<void> {
-  const { uploads, garbageRuns, log } = foundation
+  const { uploads, garbage, log } = foundation
   const { uploadpurging, garbagecollection, readonly } = config.storage.maintenance
-  const stopCollecting =
-    garbagecollection.enabled && !readonly.enabled
-      ? startGarbageCollection(garbageRuns, { intervalMs: garbagecollection.interval })
-      : undefined
+  if (garbagecollection.enabled && !readonly.enabled) garbage.schedule.start()
   const stopPurging =
     uploadpurging.enabled && !readonly.enabled
       ? startUploadPurging(
@@ -200,8 +227,8 @@ function startMaintenance(config: Config, foundation: Pick<Foundation, 'log'> & 
       : undefined
   return async () => {
     stopPurging?.()
-    stopCollecting?.()
-    await garbageRuns.end()
+    garbage.schedule.end()
+    await garbage.runs.end()
   }
 }
 
@@ -274,7 +301,7 @@ async function createManagementServer(
   config: Config,
   foundation: Pick<Foundation, 'metrics' | 'log'> & Storage,
 ): Promise<HttpServer> {
-  const { metrics, log, folder, garbageRuns, database, blobs, policy } = foundation
+  const { metrics, log, folder, garbage, database, blobs, policy } = foundation
   const server = await createHttpServer(managementServerOptions(config, socketIn(folder)), {
     log: log.child({ module: 'management' }),
     metrics,
@@ -282,7 +309,7 @@ async function createManagementServer(
     rewriteUrl: (url) => url,
   })
   registerManagement(server.app, {
-    garbageRuns,
+    garbage,
     manifests: { database, blobs, policy },
     isReadOnly: config.storage.maintenance.readonly.enabled,
   })

@@ -7,6 +7,7 @@ import type { Config } from './config/index.ts'
 export type { Management } from './app.ts'
 export type { GarbageRun } from '#core/blobs'
 export type { ForgottenTrash, Restored, TrashEntry, TrashPage } from '#formats/oci'
+export type { GarbageAnswer, GarbageRunsAnswer } from '#management'
 
 /** Where the server that works in the configured data folder answers commands. */
 export function managementSocket(config: Config): string {

@@ -111,7 +111,7 @@ test('the files that CNCF distribution documents work as they are', { concurrenc
       delete: { enabled: false },
       maintenance: {
         uploadpurging: { enabled: true, age: '168h', interval: '24h', dryrun: false },
-        garbagecollection: { enabled: true, age: '24h', interval: '1h' },
+        garbagecollection: { enabled: true, age: '24h', interval: '1h', rate: 500 },
         trash: { age: '24h' },
         untagged: { enabled: false, age: '168h', dryrun: false },
         readonly: { enabled: false },

@@ -27,6 +27,8 @@ const SAMPLES: Readonly<Record<string, unknown>> = {
   'storage.maintenance.garbagecollection.enabled': false,
   'storage.maintenance.garbagecollection.age': '36h',
   'storage.maintenance.garbagecollection.interval': '10m',
+  'storage.maintenance.garbagecollection.schedule': '30 3 * * *',
+  'storage.maintenance.garbagecollection.rate': 50,
   'storage.maintenance.uploadpurging.dryrun': true,
   'storage.maintenance.trash.age': '2h',
   'storage.maintenance.untagged.enabled': true,

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { about, delay, duration, flag, interval, text } from './values.ts'
+import { about, cronExpression, delay, duration, flag, interval, text, wholeNumber } from './values.ts'
 
 /** Where things are kept, and what is done to keep them in order. */
 export const storage = z.strictObject({
@@ -51,6 +51,22 @@ export const storage = z.strictObject({
             .prefault('24h')
             .meta(about('How long a blob that no manifest needs stays.', '不被任何清单需要的 blob 保留多久。')),
           interval: delay.prefault('1h').meta(about('The rest after each run.', '每次运行之后的间隔。')),
+          schedule: cronExpression
+            .optional()
+            .meta(
+              about(
+                'When it runs, in the time zone of the server, instead of after each `interval`.',
+                '按 cron 表达式运行（使用服务器所在时区），设置后不再按 `interval` 运行。',
+              ),
+            ),
+          rate: wholeNumber
+            .default(500)
+            .meta(
+              about(
+                'How many blobs are removed per second at most; 0 sets no limit.',
+                '每秒最多移除多少个 blob；0 表示不限速。',
+              ),
+            ),
         })
         .prefault({}),
       trash: z

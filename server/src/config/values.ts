@@ -1,8 +1,11 @@
+import { Cron } from 'croner'
 import { z } from 'zod'
 
 const LENGTH_OF_TIME = 'a length of time with its unit, such as 30s, 5m or 168h'
 const HOST_AND_PORT = 'host:port, such as 127.0.0.1:5000, [::1]:5000 or :5000'
 const REGULAR_EXPRESSION = 'a regular expression'
+const CRON_EXPRESSION = 'a cron expression of times to come, such as 30 3 * * * or 0 4 * * sun'
+const WHOLE_NUMBER = 'a whole number of 0 or more'
 const STATUS_CODE = 'a status code from 100 to 599'
 const DURATION = /^(?:\d+(?:\.\d+)?(?:ns|us|µs|ms|s|m|h))+$/
 const DURATION_PART = /(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)/g
@@ -99,6 +102,12 @@ export const statusCode = z
 /** A positive whole number. */
 export const count = z.int({ error: 'a whole number of 1 or more' }).positive({ error: 'a whole number of 1 or more' })
 
+/** A whole number that may be zero. */
+export const wholeNumber = z.int({ error: WHOLE_NUMBER }).nonnegative({ error: WHOLE_NUMBER })
+
+/** When something happens: minute, hour, day of the month, month and day of the week, perhaps after the second. */
+export const cronExpression = z.string({ error: CRON_EXPRESSION }).refine(hasTimesToCome, { error: CRON_EXPRESSION })
+
 /** A header's name (RFC 9110, section 5.1), but for those that carry the message itself. */
 const HEADER_NAME =
   /^(?!(?:connection|content-length|keep-alive|proxy-connection|te|trailer|transfer-encoding|upgrade)$)[\w!#$%&'*+.^`|~-]+$/i
@@ -131,3 +140,12 @@ function hasCredentials({ username, password }: URL): boolean {
 
 /** Beside each field: what it is for, in English and in Chinese; the reference is made of it. */
 export const about = (en: string, zh: string) => ({ description: en, zh })
+
+/** Whether an expression can be read, and is not of times that never come, such as February 30th. */
+function hasTimesToCome(expression: string): boolean {
+  try {
+    return new Cron(expression).nextRun() !== null
+  } catch {
+    return false
+  }
+}

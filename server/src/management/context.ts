@@ -1,11 +1,19 @@
 import type { RouteOptions } from 'fastify'
-import { RegistryError } from '@entrepot/oci'
-import type { GarbageRuns } from '#core/blobs'
+import { type Digest, RegistryError } from '@entrepot/oci'
+import type { GarbageRuns, GarbageSchedule, GarbageSurvey } from '#core/blobs'
 import type { ManifestDependencies } from '#formats/oci'
+
+/** What removes what nothing needs, and says what that is. */
+export interface Garbage {
+  readonly runs: GarbageRuns
+  readonly schedule: GarbageSchedule
+  /** What a run would remove now, and what later; each content that would be removed now is given to the function. */
+  survey(onReclaimable: (digest: Digest) => void): Promise<GarbageSurvey>
+}
 
 /** What the operations work with; each is a method of one of these, written without HTTP. */
 export interface ManagementContext {
-  readonly garbageRuns: GarbageRuns
+  readonly garbage: Garbage
   readonly manifests: ManifestDependencies
   /** Whether nothing may be changed. */
   readonly isReadOnly: boolean

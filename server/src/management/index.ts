@@ -6,13 +6,25 @@
 import type { FastifyInstance } from 'fastify'
 import type { ManagementContext, ManagementRoute } from './context.ts'
 import { emptyTrash } from './routes/empty-trash.ts'
+import { getGarbage } from './routes/get-garbage.ts'
+import { listGarbageRuns } from './routes/list-garbage-runs.ts'
 import { listTrash } from './routes/list-trash.ts'
 import { restoreFromTrash } from './routes/restore-from-trash.ts'
 import { runGarbageCollection } from './routes/run-garbage-collection.ts'
 
+export type { Garbage } from './context.ts'
+export type { GarbageAnswer } from './routes/get-garbage.ts'
+export type { GarbageRunsAnswer } from './routes/list-garbage-runs.ts'
 export { listenOnSocket, socketIn } from './management-socket.ts'
 
-const ROUTES: readonly ManagementRoute[] = [runGarbageCollection, listTrash, restoreFromTrash, emptyTrash]
+const ROUTES: readonly ManagementRoute[] = [
+  getGarbage,
+  listGarbageRuns,
+  runGarbageCollection,
+  listTrash,
+  restoreFromTrash,
+  emptyTrash,
+]
 
 /** Adds the operations to a server: their bodies, where they take one, are JSON of up to 1 MiB. */
 export function registerManagement(app: FastifyInstance, context: ManagementContext): void {

@@ -11,7 +11,7 @@ import {
   type StoredRow,
 } from './blob-check-rows.ts'
 import { type ContentInspector, type ContentState, octal } from './content-inspection.ts'
-import type { BlobReferences } from './garbage-collection.ts'
+import type { BlobReferences } from './garbage-decisions.ts'
 import { findWithoutMembership } from './garbage-rows.ts'
 
 const PAGE_SIZE = 500

@@ -1,13 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Digest } from '@entrepot/oci'
-import type { RepositoryId } from '#core/repositories'
-import type { Connection, Database } from '#platform/database'
+import type { Database } from '#platform/database'
 import { deleteMembership } from './blob-rows.ts'
+import { type BlobReferences, findUnowned, membershipsWithout } from './garbage-decisions.ts'
 import {
   deleteStored,
   deleteUnneeded,
   findUnneeded,
-  findWithoutMembership,
   insertUnneeded,
   listMemberships,
   listStored,
@@ -17,18 +16,12 @@ import {
 import type { BlobStore } from './store.ts'
 import type { Turns } from './turns.ts'
 
-/** Rows looked at, and things removed, in one step; between steps others get their turn. */
+/** Rows looked at, and things removed at most, in one step; between steps others get their turn. */
 const LOOK_SIZE = 500
 const REMOVE_SIZE = 200
 const PAUSE_MS = 5
-
-/** What formats need of blobs: the collector knows none of them. */
-export interface BlobReferences {
-  /** Those of the digests that something in the repository needs. */
-  findNeeded(connection: Connection, repositoryId: RepositoryId, digests: readonly Digest[]): Promise<Set<Digest>>
-  /** Those of the digests that are themselves something that a repository has, such as manifests. */
-  findOwned(connection: Connection, digests: readonly Digest[]): Promise<Set<Digest>>
-}
+/** A rate is held by steps this long, so that the removals are spread evenly. */
+const STEP_MS = 100
 
 /** What one run has done. */
 export interface GarbageReport {
@@ -37,6 +30,13 @@ export interface GarbageReport {
   /** Contents that no repository had any more, with their bytes. */
   removedContents: number
   removedBytes: number
+}
+
+export interface GarbageOptions {
+  /** How long a blob that nothing needs stays. */
+  readonly ageMs: number
+  /** How many blobs and contents are removed in a second at most; 0 sets no limit. */
+  readonly removalsPerSecond: number
 }
 
 /**
@@ -50,14 +50,14 @@ export class GarbageCollector {
   readonly #store: BlobStore
   readonly #contentTurns: Turns
   readonly #references: BlobReferences
+  readonly #options: GarbageOptions
   readonly #beforeRun: (isEnding: () => boolean) => Promise<void>
-  readonly #ageMs: number
+  readonly #removeSize: number
   #isEnding = false
 
   /**
    * @param dependencies.beforeRun lets formats give up what they keep only for a time, so that the run finds what that
    * needed; it asks before each of its steps whether to stop early.
-   * @param ageMs how long a blob that nothing needs stays.
    */
   constructor(
     dependencies: {
@@ -67,14 +67,16 @@ export class GarbageCollector {
       references: BlobReferences
       beforeRun: (isEnding: () => boolean) => Promise<void>
     },
-    ageMs: number,
+    options: GarbageOptions,
   ) {
     this.#database = dependencies.database
     this.#store = dependencies.store
     this.#contentTurns = dependencies.contentTurns
     this.#references = dependencies.references
     this.#beforeRun = dependencies.beforeRun
-    this.#ageMs = ageMs
+    this.#options = options
+    const perStep = Math.max(1, Math.floor((options.removalsPerSecond * STEP_MS) / 1_000))
+    this.#removeSize = options.removalsPerSecond === 0 ? REMOVE_SIZE : Math.min(REMOVE_SIZE, perStep)
   }
 
   /** Lets a run under way end after its step. */
@@ -82,15 +84,17 @@ export class GarbageCollector {
     this.#isEnding = true
   }
 
-  /** Looks at everything once. */
-  async run(): Promise<GarbageReport> {
-    const report: GarbageReport = { unlinkedBlobs: 0, removedContents: 0, removedBytes: 0 }
-    const before = Date.now() - this.#ageMs
+  /**
+   * Looks at everything once.
+   * @param report is added to as the work goes on, so that what was done is known even when it fails.
+   * @returns whether it got to the end, which it does not when it is ended.
+   */
+  async run(report: GarbageReport): Promise<boolean> {
     await this.#beforeRun(() => this.#isEnding)
     await this.#noteUnneeded()
-    await this.#unlinkUnneeded(before, report)
+    await this.#unlinkUnneeded(Date.now() - this.#options.ageMs, report)
     await this.#removeUnownedContents(report)
-    return report
+    return !this.#isEnding
   }
 
   /** Notes which blobs of which repositories nothing needs, from now on. */
@@ -98,7 +102,7 @@ export class GarbageCollector {
     let after: Membership | undefined
     while (!this.#isEnding) {
       const page = await listMemberships(this.#database.read, after, LOOK_SIZE)
-      const unneeded = await this.#without(page, async (repositoryId, digests) => {
+      const unneeded = await membershipsWithout(page, async (repositoryId, digests) => {
         const needed = await this.#references.findNeeded(this.#database.read, repositoryId, digests)
         return needed.union(await findUnneeded(this.#database.read, repositoryId, digests))
       })
@@ -112,13 +116,14 @@ export class GarbageCollector {
   }
 
   /** Takes blobs from repositories that have not needed them for long, and still do not. */
-  async #unlinkUnneeded(before: number, report: GarbageReport): Promise<void> {
+  async #unlinkUnneeded(until: number, report: GarbageReport): Promise<void> {
     while (!this.#isEnding) {
-      const page = await listUnneeded(this.#database.read, before, REMOVE_SIZE)
+      const start = performance.now()
+      const page = await listUnneeded(this.#database.read, until, this.#removeSize)
       if (page.length === 0) return
       report.unlinkedBlobs += await this.#database.transaction(async (transaction) => {
         const unneeded = new Set(
-          await this.#without(page, async (repositoryId, digests) =>
+          await membershipsWithout(page, async (repositoryId, digests) =>
             this.#references.findNeeded(transaction, repositoryId, digests),
           ),
         )
@@ -131,7 +136,7 @@ export class GarbageCollector {
         }
         return unlinked
       })
-      await sleep(PAUSE_MS)
+      await this.#rest(page.length, performance.now() - start)
     }
   }
 
@@ -140,10 +145,12 @@ export class GarbageCollector {
     let after: Digest | undefined
     while (!this.#isEnding) {
       const page = await listStored(this.#database.read, after, LOOK_SIZE)
-      const unowned = await this.#withoutOwner(this.#database.read, page)
-      for (let start = 0; start < unowned.length; start += REMOVE_SIZE) {
-        await this.#removeContents(unowned.slice(start, start + REMOVE_SIZE), report)
-        await sleep(PAUSE_MS)
+      const unowned = await findUnowned(this.#database.read, this.#references, page)
+      for (let first = 0; first < unowned.length && !this.#isEnding; first += this.#removeSize) {
+        const start = performance.now()
+        const digests = unowned.slice(first, first + this.#removeSize)
+        await this.#removeContents(digests, report)
+        await this.#rest(digests.length, performance.now() - start)
       }
       after = page.at(-1)
       if (page.length < LOOK_SIZE) return
@@ -156,34 +163,19 @@ export class GarbageCollector {
     const free = digests.filter((digest) => !this.#contentTurns.isTaken(digest))
     await this.#contentTurns.takeAll(free, async () => {
       const removed = await this.#database.transaction(async (transaction) => {
-        const unowned = await this.#withoutOwner(transaction, free)
-        report.removedBytes += await deleteStored(transaction, unowned)
-        return unowned
+        const unowned = await findUnowned(transaction, this.#references, free)
+        return { unowned, bytes: await deleteStored(transaction, unowned) }
       })
-      for (const digest of removed) await this.#store.remove(digest)
-      report.removedContents += removed.length
+      for (const digest of removed.unowned) await this.#store.remove(digest)
+      report.removedContents += removed.unowned.length
+      report.removedBytes += removed.bytes
     })
   }
 
-  /** The memberships that the question, asked for each repository, does not give back. */
-  async #without(
-    memberships: readonly Membership[],
-    ask: (repositoryId: RepositoryId, digests: readonly Digest[]) => Promise<Set<Digest>>,
-  ): Promise<Membership[]> {
-    const left: Membership[] = []
-    for (const [repositoryId, ofRepository] of Map.groupBy(memberships, (membership) => membership.repositoryId)) {
-      const found = await ask(
-        repositoryId,
-        ofRepository.map((membership) => membership.digest),
-      )
-      left.push(...ofRepository.filter((membership) => !found.has(membership.digest)))
-    }
-    return left
-  }
-
-  async #withoutOwner(connection: Connection, digests: readonly Digest[]): Promise<Digest[]> {
-    const withoutMembership = await findWithoutMembership(connection, digests)
-    const owned = await this.#references.findOwned(connection, withoutMembership)
-    return withoutMembership.filter((digest) => !owned.has(digest))
+  /** Others get their turn, for as long as the rate asks for after so many removals. */
+  async #rest(removals: number, tookMs: number): Promise<void> {
+    const { removalsPerSecond } = this.#options
+    const stepMs = removalsPerSecond === 0 ? 0 : (removals / removalsPerSecond) * 1_000
+    await sleep(Math.max(PAUSE_MS, stepMs - tookMs))
   }
 }

@@ -38,19 +38,19 @@ export async function listMemberships(
   return select.execute()
 }
 
-/** Those of a repository's digests of which it is noted that nothing needs them. */
+/** Those of a repository's digests of which it is noted that nothing needs them, and since when it is. */
 export async function findUnneeded(
   connection: Connection,
   repositoryId: RepositoryId,
   digests: readonly Digest[],
-): Promise<Set<Digest>> {
+): Promise<Map<Digest, number>> {
   const rows = await tables(connection)
     .selectFrom('unneeded_blobs')
-    .select('digest')
+    .select(['digest', 'since'])
     .where('repository_id', '=', repositoryId)
     .where('digest', 'in', digests)
     .execute()
-  return new Set(rows.map((row) => row.digest))
+  return new Map(rows.map((row) => [row.digest, row.since]))
 }
 
 /** Notes that nothing needs the blobs, unless that was noted before. */
@@ -67,12 +67,12 @@ export async function insertUnneeded(
     .execute()
 }
 
-/** Up to `limit` of the blobs that nothing has needed since before a time, in milliseconds since 1970. */
-export async function listUnneeded(connection: Connection, before: number, limit: number): Promise<Membership[]> {
+/** Up to `limit` of the blobs that nothing has needed since a time or longer, in milliseconds since 1970. */
+export async function listUnneeded(connection: Connection, until: number, limit: number): Promise<Membership[]> {
   return tables(connection)
     .selectFrom('unneeded_blobs')
     .select(SELECTED)
-    .where('since', '<', before)
+    .where('since', '<=', until)
     .orderBy('since')
     .limit(limit)
     .execute()
@@ -93,6 +93,31 @@ export async function listStored(connection: Connection, after: Digest | undefin
   let select = tables(connection).selectFrom('blobs').select('digest').orderBy('digest').limit(limit)
   if (after !== undefined) select = select.where('digest', '>', after)
   return (await select.execute()).map((row) => row.digest)
+}
+
+/** Up to `limit` of all contents after one, in the order of digests, with the number of repositories that have it as a blob. */
+export async function listStoredUse(
+  connection: Connection,
+  after: Digest | undefined,
+  limit: number,
+): Promise<{ digest: Digest; sizeBytes: number; memberships: number }[]> {
+  let select = tables(connection)
+    .selectFrom('blobs')
+    .select((content) => [
+      'blobs.digest',
+      'blobs.size_bytes as sizeBytes',
+      content
+        .selectFrom('repository_blobs')
+        .select(({ fn }) => fn.countAll<number>().as('count'))
+        .whereRef('repository_blobs.digest', '=', 'blobs.digest')
+        .$asScalar()
+        .$notNull()
+        .as('memberships'),
+    ])
+    .orderBy('blobs.digest')
+    .limit(limit)
+  if (after !== undefined) select = select.where('blobs.digest', '>', after)
+  return select.execute()
 }
 
 /** Those of the digests that no repository has as a blob. */

@@ -1,39 +1,64 @@
-import { setTimeout as sleep } from 'node:timers/promises'
+import type { Database } from '#platform/database'
 import type { Logger } from '#platform/log'
 import type { GarbageCollector, GarbageReport } from './garbage-collection.ts'
+import { insertRun, listRuns } from './garbage-run-rows.ts'
 
 /** Who asked for a run. */
 export type RunStarter = 'schedule' | 'command'
 
-/** A run of the collector that has ended. */
-export interface GarbageRun extends GarbageReport {
+/** A run of the collector that is under way, with what it has done so far. */
+export interface GarbageProgress extends Readonly<GarbageReport> {
   readonly startedBy: RunStarter
-  /** In milliseconds since 1970. */
-  readonly startedAt: number
+  /** ISO 8601. */
+  readonly startedAt: string
+}
+
+/** A run of the collector that has ended. */
+export interface GarbageRun extends GarbageProgress {
   readonly durationMs: number
+  /** What stopped it before its end; the next run takes up the rest. */
+  readonly error: string | null
 }
 
 /** Runs of the collector, one after the other, whoever asks for them. */
 export class GarbageRuns {
   readonly #collector: GarbageCollector
+  readonly #database: Database
   readonly #log: Logger
-  readonly #onRun: (run: GarbageRun) => void
+  readonly #onRun: (report: GarbageReport) => void
   #last: Promise<unknown> = Promise.resolve()
+  #underWay: GarbageProgress | null = null
 
   /** @param dependencies.onRun gets what each run has done. */
-  constructor(dependencies: { collector: GarbageCollector; log: Logger; onRun: (run: GarbageRun) => void }) {
+  constructor(dependencies: {
+    collector: GarbageCollector
+    database: Database
+    log: Logger
+    onRun: (report: GarbageReport) => void
+  }) {
     this.#collector = dependencies.collector
+    this.#database = dependencies.database
     this.#log = dependencies.log
     this.#onRun = dependencies.onRun
   }
 
+  /** The run under way; null when there is none. */
+  get underWay(): GarbageProgress | null {
+    return this.#underWay
+  }
+
+  /** The last 100 runs, the last one first. */
+  async list(): Promise<GarbageRun[]> {
+    return listRuns(this.#database.read)
+  }
+
   /**
-   * Looks at everything once, when a run under way has ended: that one may have passed what is garbage now.
-   * @throws what stopped the run; the next one takes up the rest.
+   * Looks at everything once, when a run under way has ended: that one may have passed what is garbage now. What stops
+   * it is logged, and stands in the result.
    */
   async run(startedBy: RunStarter): Promise<GarbageRun> {
     const mine = this.#last.then(async () => this.#run(startedBy))
-    this.#last = mine.catch(() => {})
+    this.#last = mine
     return mine
   }
 
@@ -44,33 +69,31 @@ export class GarbageRuns {
   }
 
   async #run(startedBy: RunStarter): Promise<GarbageRun> {
-    const startedAt = Date.now()
-    try {
-      const report = await this.#collector.run()
-      const run = { ...report, startedBy, startedAt, durationMs: Date.now() - startedAt }
-      this.#onRun(run)
-      if (Object.values(report).some((count) => count > 0)) this.#log.info(run, 'garbage was collected')
-      return run
-    } catch (error) {
-      this.#log.error({ err: error }, 'garbage could not be collected; the next run goes on')
-      throw error
-    }
+    const start = Date.now()
+    const report = { unlinkedBlobs: 0, removedContents: 0, removedBytes: 0 }
+    const progress = Object.assign(report, { startedBy, startedAt: new Date(start).toISOString() })
+    this.#underWay = progress
+    const error = await this.#collector.run(progress).then(
+      (isWhole) => (isWhole ? null : 'it was ended with the server'),
+      (error: unknown) => {
+        this.#log.error({ err: error }, 'garbage could not be collected; the next run goes on')
+        return error instanceof Error ? error.message : String(error)
+      },
+    )
+    this.#underWay = null
+    const run = { ...progress, durationMs: Date.now() - start, error }
+    await this.#note(run)
+    return run
   }
-}
 
-/**
- * Collects garbage now, and again after each rest.
- * @returns ends it.
- */
-export function startGarbageCollection(runs: GarbageRuns, options: { intervalMs: number }): () => void {
-  const ending = new AbortController()
-  const work = async () => {
-    while (!ending.signal.aborted) {
-      // It is logged where it happens.
-      await runs.run('schedule').catch(() => {})
-      await sleep(options.intervalMs, undefined, { signal: ending.signal, ref: false }).catch(() => {})
+  async #note(run: GarbageRun): Promise<void> {
+    this.#onRun(run)
+    if (run.unlinkedBlobs + run.removedContents > 0) this.#log.info(run, 'garbage was collected')
+    try {
+      await this.#database.transaction(async (transaction) => insertRun(transaction, run))
+    } catch (error) {
+      // What was removed is removed: a full disk must not make a run that freed space look like a failure.
+      this.#log.warn({ err: error }, 'a run of the garbage collector is missing in its history')
     }
   }
-  void work()
-  return () => ending.abort()
 }

@@ -40,4 +40,20 @@ export const blobMigrations: readonly Migration[] = [
       await transaction.schema.createIndex('unneeded_blobs_since').on('unneeded_blobs').column('since').execute()
     },
   },
+  {
+    name: 'garbage_runs',
+    up: async (transaction) => {
+      await transaction.schema
+        .createTable('garbage_runs')
+        .addColumn('id', 'integer', (column) => column.primaryKey().autoIncrement())
+        .addColumn('started_at', 'bigint', (column) => column.notNull())
+        .addColumn('duration_ms', 'bigint', (column) => column.notNull())
+        .addColumn('started_by', 'text', (column) => column.notNull())
+        .addColumn('unlinked_blobs', 'bigint', (column) => column.notNull())
+        .addColumn('removed_contents', 'bigint', (column) => column.notNull())
+        .addColumn('removed_bytes', 'bigint', (column) => column.notNull())
+        .addColumn('error', 'text')
+        .execute()
+    },
+  },
 ]

@@ -10,6 +10,6 @@ export const runGarbageCollection: ManagementRoute = (context) => ({
     if (context.isReadOnly) {
       throw new RegistryError('UNSUPPORTED', 'nothing is removed while "storage.maintenance.readonly" is enabled')
     }
-    return reply.send(await context.garbageRuns.run('command'))
+    return reply.send(await context.garbage.runs.run('command'))
   },
 })
