@@ -63,7 +63,7 @@ function empty(): Command {
     .action(async (file: string | undefined, options: Options) => {
       await withManagement(file, async (client) => {
         const forgotten = await client.request<ForgottenTrash>('DELETE', `trash${queryOf(options.repository)}`)
-        const text = `${forgotten.manifests} manifests and ${forgotten.tags} tags cannot be restored any more\n`
+        const text = `no longer in the trash: manifests ${forgotten.manifests}, tags ${forgotten.tags}\n`
         process.stdout.write(options.json === true ? `${JSON.stringify(forgotten)}\n` : text)
       })
     })

@@ -103,7 +103,7 @@ function parsePosition(text: string): TrashPosition {
  * the manifests that it lists and that were deleted, too. A tag comes alone, with its manifest if that was deleted.
  * @param request.asTag another name for the tag; its own name may stand for something else by now.
  * @throws RegistryError NAME_UNKNOWN; MANIFEST_UNKNOWN when it does not rest; MANIFEST_BLOB_UNKNOWN when something that it
- * needs is gone; TAG_INVALID (409) when the tag is taken; UNAVAILABLE (503) when what was read has changed meanwhile
+ * needs is gone; TAG_INVALID (409) when the tag is taken; UNSUPPORTED (409) when what was read has changed meanwhile
  */
 export async function restoreFromTrash(
   dependencies: ManifestDependencies,
@@ -113,7 +113,11 @@ export async function restoreFromTrash(
   const { repository, reference, asTag } = request
   const repositoryId = await requireRepository(database.read, repository)
   const digest = await findTarget(database.read, repositoryId, reference)
-  const contents = await readContents(dependencies, await collectDeleted(database.read, repositoryId, digest))
+  const contents = await readContents(
+    dependencies,
+    repositoryId,
+    await collectDeleted(database.read, repositoryId, digest),
+  )
   return database.transaction(async (transaction) => {
     // Once more, where nothing can change.
     if ((await findTarget(transaction, repositoryId, reference)) !== digest) throw changedMeanwhile()
@@ -159,13 +163,16 @@ async function collectDeleted(
 
 /** Reads and verifies the manifests, so that nothing comes back that could not be pulled. */
 async function readContents(
-  { blobs }: ManifestDependencies,
+  { database, blobs }: ManifestDependencies,
+  repositoryId: RepositoryId,
   rows: readonly ManifestRow[],
 ): Promise<ReadonlyMap<Digest, Manifest>> {
   const contents = new Map<Digest, Manifest>()
   for (const { digest, sizeBytes, mediaType } of rows) {
     const bytes = await blobs.load(digest, sizeBytes)
     if (bytes === undefined) {
+      const isStillDeleted = (await findDeletedManifests(database.read, repositoryId, [digest])).length > 0
+      if (!isStillDeleted) throw changedMeanwhile()
       throw new RegistryError('MANIFEST_BLOB_UNKNOWN', `the bytes of ${digest} are lost or damaged; push it again`, {
         detail: { digests: [digest] },
       })
@@ -206,7 +213,7 @@ async function restoreTag(
   if (current !== undefined && current !== tag.digest) {
     throw new RegistryError(
       'TAG_INVALID',
-      `the tag "${asName}" stands for ${current} now; restore it under another name, or delete that tag first`,
+      `the tag "${asName}" stands for ${current} now; restore it under another name ("--as <tag>")`,
       { status: 409, detail: { tag: asName, digest: current } },
     )
   }
@@ -229,7 +236,7 @@ async function restoreTags(transaction: Transaction, repositoryId: RepositoryId,
 }
 
 function changedMeanwhile(): RegistryError {
-  return new RegistryError('UNAVAILABLE', 'the trash was changed meanwhile; try again', { status: 503 })
+  return new RegistryError('UNSUPPORTED', 'the trash was changed meanwhile; try again', { status: 409 })
 }
 
 /**
