@@ -64,6 +64,8 @@ export async function fsck(options: FsckOptions): Promise<Fsck> {
 }
 
 async function lock(root: string, owner: { uid: number; gid: number }): Promise<void> {
+  const file = join(root, 'entrepot.lock')
+  const isNew = statSync(file, { throwIfNoEntry: false }) === undefined
   try {
     lockFolder(root)
   } catch (error) {
@@ -73,7 +75,7 @@ async function lock(root: string, owner: { uid: number; gid: number }): Promise<
     })
   }
   // Made by root, the server's user could not open it.
-  if (process.getuid?.() === 0) await chown(join(root, 'entrepot.lock'), owner.uid, owner.gid)
+  if (isNew && process.getuid?.() === 0) await chown(file, owner.uid, owner.gid)
 }
 
 async function* check(options: FsckOptions, root: string, checked: Checked): AsyncGenerator<Finding> {

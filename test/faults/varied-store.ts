@@ -1,3 +1,5 @@
+import { dirname } from 'node:path'
+import type { TestContext } from 'node:test'
 import {
   type Algorithm,
   digestOf,
@@ -7,9 +9,11 @@ import {
   mediaTypes,
   randomBlob,
   typed,
+  uniqueName,
   unknownDigest,
 } from '../content.ts'
-import type { RegistryClient } from '../registry-client.ts'
+import { startRegistry, type TestRegistry } from '../harness.ts'
+import { RegistryClient } from '../registry-client.ts'
 
 const FOREIGN_LAYER = 'application/vnd.docker.image.rootfs.foreign.diff.tar.gzip'
 
@@ -26,6 +30,8 @@ export interface VariedStore {
   readonly index: string
   readonly nestedIndex: string
   readonly referrer: string
+  /** It rests in the trash. */
+  readonly deletedImage: string
   /** The id of an upload that is open. */
   readonly upload: string
 }
@@ -75,6 +81,7 @@ export async function pushVariedStore(client: RegistryClient, name: string): Pro
     index: index.digest,
     nestedIndex: nestedIndex.digest,
     referrer: referrer.descriptor.digest,
+    deletedImage: deleted.descriptor.digest,
     upload: new URL(url).pathname.split('/').at(-1) ?? '',
   }
 }
@@ -83,4 +90,16 @@ async function pushSha512(client: RegistryClient, name: string): Promise<string>
   const algorithm: Algorithm = 'sha512'
   const { bytes } = await client.pushImage(name, { algorithm })
   return digestOf(bytes, algorithm)
+}
+
+/** A data folder `data` with one of everything; no server works in it unless the last step starts one. */
+export async function makeStore(
+  t: TestContext,
+  last: (registry: TestRegistry) => Promise<void> = async () => {},
+): Promise<{ folder: string; store: VariedStore }> {
+  const registry = await startRegistry(t)
+  const store = await pushVariedStore(new RegistryClient(registry.url), uniqueName('faults'))
+  await registry.stop()
+  await last(registry)
+  return { folder: dirname(registry.dataDirectory), store }
 }

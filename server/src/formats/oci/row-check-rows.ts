@@ -39,22 +39,30 @@ export interface TagRow {
 /** A column as text whatever it holds, for a value of the wrong type must not look like an absent one. */
 const anyText = (column: string) => sql<string | null>`cast(${sql.ref(column)} as text)`
 
+/** Tables of the same form: what is served, and what rests in the trash. */
+export interface RowPlace {
+  readonly manifests: 'manifests' | 'deleted_manifests'
+  readonly children: 'manifest_children' | 'deleted_manifest_children'
+  readonly tags: 'tags' | 'deleted_tags'
+}
+
 /** Up to `limit` manifests after one, in the order of the file, without what may be long. */
-export async function listManifestKeys(
+export async function listManifestRows(
   connection: Connection,
+  table: RowPlace['manifests'],
   after: number,
   limit: number,
 ): Promise<ManifestKeyRow[]> {
   const { rows } = await sql<ManifestKeyRow>`select rowid, ${asWhole('repository_id')} as "repositoryId",
-    ${asText('digest')} as digest from manifests where rowid > ${after} order by rowid limit ${limit}`.execute(
-    connection,
-  )
+    ${asText('digest')} as digest
+    from ${sql.table(table)} where rowid > ${after} order by rowid limit ${limit}`.execute(connection)
   return rows
 }
 
 /** Everything that the row of a manifest says. */
 export async function findWholeManifest(
   connection: Connection,
+  table: RowPlace['manifests'],
   repositoryId: RepositoryId,
   digest: Digest,
 ): Promise<WholeManifestRow | undefined> {
@@ -62,33 +70,44 @@ export async function findWholeManifest(
     ${asText('media_type')} as "mediaType", ${anyText('artifact_type')} as "artifactType",
     ${anyText('subject')} as subject, ${anyText('annotations')} as annotations,
     ${asWhole('nesting')} as nesting, ${asWhole('created_at')} as "createdAt"
-    from manifests where repository_id = ${repositoryId} and digest = ${digest}`.execute(connection)
+    from ${sql.table(table)} where repository_id = ${repositoryId} and digest = ${digest}`.execute(connection)
   return rows[0]
 }
 
 /** What the rows say that a manifest needs. */
 export async function findChildren(
   connection: Connection,
+  table: RowPlace['children'],
   repositoryId: RepositoryId,
   parent: Digest,
 ): Promise<Set<unknown>> {
-  const { rows } = await sql<{ child: unknown }>`select child from manifest_children
+  const { rows } = await sql<{ child: unknown }>`select child from ${sql.table(table)}
     where repository_id = ${repositoryId} and parent = ${parent}`.execute(connection)
   return new Set(rows.map((row) => row.child))
 }
 
 /** Up to `limit` rows of what manifests need after one. */
-export async function listChildRows(connection: Connection, after: number, limit: number): Promise<ChildRow[]> {
+export async function listChildRows(
+  connection: Connection,
+  table: RowPlace['children'],
+  after: number,
+  limit: number,
+): Promise<ChildRow[]> {
   const { rows } = await sql<ChildRow>`select rowid, ${asWhole('repository_id')} as "repositoryId",
     ${asText('parent')} as parent, ${asText('child')} as child
-    from manifest_children where rowid > ${after} order by rowid limit ${limit}`.execute(connection)
+    from ${sql.table(table)} where rowid > ${after} order by rowid limit ${limit}`.execute(connection)
   return rows
 }
 
 /** Up to `limit` tags after one. */
-export async function listTagRows(connection: Connection, after: number, limit: number): Promise<TagRow[]> {
+export async function listTagRows(
+  connection: Connection,
+  table: RowPlace['tags'],
+  after: number,
+  limit: number,
+): Promise<TagRow[]> {
   const { rows } = await sql<TagRow>`select rowid, ${asWhole('repository_id')} as "repositoryId",
     ${asText('name')} as name, ${asText('digest')} as digest, ${asWhole('updated_at')} as "updatedAt"
-    from tags where rowid > ${after} order by rowid limit ${limit}`.execute(connection)
+    from ${sql.table(table)} where rowid > ${after} order by rowid limit ${limit}`.execute(connection)
   return rows
 }
