@@ -39,6 +39,7 @@ import { type Garbage, listenOnSocket, registerManagement, socketIn } from '#man
 import type { Config } from './config/index.ts'
 import { MIGRATIONS } from './migrations.ts'
 import {
+  contentPolicy,
   debugServerOptions,
   healthChecks,
   httpServerOptions,
@@ -152,7 +153,13 @@ async function openStorage(config: Config, { metrics, log }: Pick<Foundation, 'm
     folder,
     database,
     store,
-    blobs: createBlobs({ database, store, contentTurns, log: log.child({ module: 'blobs' }) }),
+    blobs: createBlobs({
+      database,
+      store,
+      contentTurns,
+      log: log.child({ module: 'blobs' }),
+      policy: contentPolicy(config, () => metrics.observeDamage()),
+    }),
     policy: manifestPolicy(config),
     uploads,
     garbage: createGarbage(config, { database, store, contentTurns, metrics, log }),

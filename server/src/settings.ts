@@ -1,4 +1,4 @@
-import type { BlobStore } from '#core/blobs'
+import type { BlobStore, ContentPolicy } from '#core/blobs'
 import type { ManifestPolicy, OciMaintenance } from '#formats/oci'
 import { fileCheck, type HealthCheck, httpCheck, tcpCheck } from '#platform/health'
 import type { HttpServerOptions } from '#platform/http'
@@ -82,6 +82,17 @@ export function healthChecks(config: Config, store: BlobStore): HealthCheck[] {
     )
   }
   return checks
+}
+
+/** What is done about content that may be damaged. In read-only mode nothing in the folder is moved. */
+export function contentPolicy(config: Config, onDamage: () => void): ContentPolicy {
+  const { verification, maintenance } = config.storage
+  return {
+    verifiesReads: verification.reads === 'first',
+    verificationAgeMs: verification.age,
+    quarantines: !maintenance.readonly.enabled,
+    onDamage,
+  }
 }
 
 /** What `validation` asks of manifests. */

@@ -109,6 +109,7 @@ test('the files that CNCF distribution documents work as they are', { concurrenc
     assert.deepEqual(storage, {
       filesystem: { rootdirectory: '/var/lib/registry' },
       delete: { enabled: false },
+      verification: { reads: 'first', age: '168h' },
       maintenance: {
         uploadpurging: { enabled: true, age: '168h', interval: '24h', dryrun: false },
         garbagecollection: { enabled: true, age: '24h', interval: '1h', rate: 500 },

@@ -21,6 +21,8 @@ const SAMPLES: Readonly<Record<string, unknown>> = {
   'log.accesslog.disabled': true,
   'storage.filesystem.rootdirectory': '1',
   'storage.delete.enabled': true,
+  'storage.verification.reads': 'size',
+  'storage.verification.age': '48h',
   'storage.maintenance.uploadpurging.enabled': false,
   'storage.maintenance.uploadpurging.age': '12h',
   'storage.maintenance.uploadpurging.interval': '90s',

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { about, cronExpression, delay, duration, flag, interval, text, wholeNumber } from './values.ts'
+import { about, cronExpression, delay, duration, flag, interval, oneOf, text, wholeNumber } from './values.ts'
 
 /** Where things are kept, and what is done to keep them in order. */
 export const storage = z.strictObject({
@@ -19,6 +19,26 @@ export const storage = z.strictObject({
           about(
             'Allows deleting tags, manifests and blobs. Without a file it is true.',
             '允许删除标签、清单和 blob。没有配置文件时为 true。',
+          ),
+        ),
+    })
+    .prefault({}),
+  verification: z
+    .strictObject({
+      reads: oneOf(['first', 'size'])
+        .default('first')
+        .meta(
+          about(
+            '`first`: a blob is compared with its digest when it is first read; a damaged one is never sent to its end. `size`: only blobs of up to 256 KiB, of others the size alone.',
+            '`first`：blob 首次被读取时与其摘要比对，损坏的内容绝不会完整发出。`size`：只比对不超过 256 KiB 的 blob，更大的只检查大小。',
+          ),
+        ),
+      age: duration
+        .prefault('168h')
+        .meta(
+          about(
+            'How long a blob counts as read after that. Whatever wrote to its file meanwhile ends that sooner; so does a restart.',
+            '比对之后多久内视为已读取。期间文件被写入，或服务重启，则提前失效。',
           ),
         ),
     })

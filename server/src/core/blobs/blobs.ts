@@ -11,9 +11,9 @@ import {
   insertBlob,
   insertMembership,
 } from './blob-rows.ts'
-import { Contents } from './contents.ts'
+import { type ContentPolicy, Contents, type ServedContent } from './contents.ts'
 import { deleteUnneeded, findUnneeded } from './garbage-rows.ts'
-import type { BlobStore, StoredContent } from './store.ts'
+import type { BlobStore } from './store.ts'
 import type { Turns } from './turns.ts'
 
 /** How many repositories are looked at for a blob that is mounted without saying from where. */
@@ -49,8 +49,9 @@ export interface Blobs {
   /**
    * Content of any size: small one as its bytes, anything else open for reading, to be closed by the caller; undefined if
    * the store has lost or damaged it.
+   * @throws the store's error, where reading has failed before and fails again.
    */
-  open(digest: Digest, sizeBytes: number): Promise<Buffer | StoredContent | undefined>
+  open(digest: Digest, sizeBytes: number): Promise<Buffer | ServedContent | undefined>
 }
 
 export function createBlobs(dependencies: {
@@ -58,10 +59,11 @@ export function createBlobs(dependencies: {
   store: BlobStore
   contentTurns: Turns
   log: Logger
+  policy: ContentPolicy
 }): Blobs {
-  const { database, store, contentTurns, log } = dependencies
+  const { database, store, contentTurns } = dependencies
 
-  const contents = new Contents(store, log)
+  const contents = new Contents(dependencies)
 
   return {
     has: async (repositoryId, digest) => {

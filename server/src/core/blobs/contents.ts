@@ -1,8 +1,11 @@
 import { type Digest, digestAlgorithm } from '@entrepot/oci'
 import { LRUCache } from 'lru-cache'
 import type { Logger } from '#platform/log'
+import { ContentChecks, type UncheckedContent, WrongContentError } from './content-check.ts'
 import { digestOf } from './content-hash.ts'
 import type { BlobStore, StoredContent } from './store.ts'
+import type { Turns } from './turns.ts'
+import { Verdicts } from './verdicts.ts'
 
 /** How much small content is kept in memory, and how large a piece of it may be. */
 const CACHE_SIZE_BYTES = 32 * 1024 * 1024
@@ -10,85 +13,180 @@ const MAX_CACHED_BYTES = 1024 * 1024
 /** Blobs up to this size are served from memory. */
 const MAX_SMALL_BYTES = 256 * 1024
 
+/** What is done about content that may be damaged. */
+export interface ContentPolicy {
+  /** Whether large content is compared with its digest when it is first read; small content always is. */
+  readonly verifiesReads: boolean
+  /** How long it counts as read, in milliseconds. */
+  readonly verificationAgeMs: number
+  /** Whether what is found damaged is put aside, which changes the store. */
+  readonly quarantines: boolean
+  /** Hears of each content that is found damaged. */
+  readonly onDamage: () => void
+}
+
+/** Content that is open for reading, for a client. */
+export interface ServedContent extends StoredContent {
+  /** For what nobody knows yet to be right. */
+  readonly check: UncheckedContent['check'] | undefined
+  /** To be told when reading it has failed: it is then read as a whole before it is served again. */
+  distrust(): void
+}
+
 /**
- * Reads what the store has. Small content is verified when it is first read, and then kept in memory: it never changes,
- * so that what is there is right whatever happens to the store.
+ * Reads what the store has. Content is verified when it is first read: small one before it is served, and it is then
+ * kept in memory; large one while it is served, so that its last bytes wait for that.
  * Absent is the honest answer for what is damaged: a client that has the content then pushes it again, which mends it.
  */
 export class Contents {
   readonly #store: BlobStore
+  readonly #contentTurns: Turns
   readonly #log: Logger
+  readonly #policy: ContentPolicy
+  readonly #verdicts: Verdicts
+  readonly #checks = new ContentChecks((digest, { identity }, verdict) => {
+    if (verdict === 'wrong') this.#condemn(digest, identity)
+    else this.#verdicts.note(digest, identity, verdict)
+  })
   readonly #verified = new LRUCache<Digest, Buffer>({
     maxSize: CACHE_SIZE_BYTES,
     maxEntrySize: MAX_CACHED_BYTES,
     sizeCalculation: (bytes) => Math.max(1, bytes.byteLength),
   })
 
-  constructor(store: BlobStore, log: Logger) {
-    this.#store = store
-    this.#log = log
+  /** @param dependencies.contentTurns by digest: in its turn nobody stores the same content. */
+  constructor(dependencies: { store: BlobStore; contentTurns: Turns; log: Logger; policy: ContentPolicy }) {
+    this.#store = dependencies.store
+    this.#contentTurns = dependencies.contentTurns
+    this.#log = dependencies.log
+    this.#policy = dependencies.policy
+    this.#verdicts = new Verdicts(dependencies.policy.verificationAgeMs)
   }
 
   /** All bytes of small content, verified; undefined if the store has lost or damaged it. */
   async load(digest: Digest, sizeBytes: number): Promise<Buffer | undefined> {
     const known = this.#verified.get(digest)
     if (known !== undefined) return known
-    const bytes = await this.#readVerified(digest, sizeBytes)
-    if (bytes === undefined) this.#noteDamage(digest)
-    else this.#verified.set(digest, bytes)
+    const content = await this.#openWhole(digest, sizeBytes)
+    if (content === undefined) return undefined
+    const bytes = await readAndClose(content)
+    if (digestOf(digestAlgorithm(digest), bytes) !== digest) {
+      this.#condemn(digest, content.identity)
+      return undefined
+    }
+    this.#verified.set(digest, bytes)
     return bytes
   }
 
-  /** Small content as its bytes, anything else open for reading; undefined if the store has lost or damaged it. */
-  async open(digest: Digest, sizeBytes: number): Promise<Buffer | StoredContent | undefined> {
+  /**
+   * Small content as its bytes, anything else open for reading; undefined if the store has lost or damaged it.
+   * @throws the store's error, where reading has failed before and fails again.
+   */
+  async open(digest: Digest, sizeBytes: number): Promise<Buffer | ServedContent | undefined> {
     if (sizeBytes <= MAX_SMALL_BYTES) return this.load(digest, sizeBytes)
     const content = await this.#openWhole(digest, sizeBytes)
-    if (content === undefined) this.#noteDamage(digest)
-    return content
+    if (content === undefined) return undefined
+    const { identity } = content
+    const distrust = () => {
+      if (this.#verdicts.find(digest, identity) !== 'wrong') this.#verdicts.note(digest, identity, 'unreadable')
+    }
+    const verdict = this.#verdicts.find(digest, identity)
+    if (verdict === 'unreadable') return this.#openDoubtful(digest, { ...content, check: undefined, distrust })
+    if (verdict === 'right' || !this.#policy.verifiesReads) return { ...content, check: undefined, distrust }
+    return { ...this.#checks.wrap(digest, content), distrust }
   }
 
-  /** Whether the store has the content in its full size. */
+  /** Whether the store has the content in its full size, as far as is known. */
   async isWhole(digest: Digest, sizeBytes: number): Promise<boolean> {
-    const isWhole = (await this.#store.size(digest)) === sizeBytes
-    if (!isWhole) this.#noteDamage(digest)
-    return isWhole
+    const content = await this.#openWhole(digest, sizeBytes)
+    await content?.close()
+    return content !== undefined
   }
 
   /** Whether the store has the content, byte for byte. */
   async isRight(digest: Digest, sizeBytes: number): Promise<boolean> {
-    return (await this.#readVerified(digest, sizeBytes)) !== undefined
+    const content = await this.#openWhole(digest, sizeBytes)
+    if (content === undefined) return false
+    return digestOf(digestAlgorithm(digest), await readAndClose(content)) === digest
   }
 
   async #openWhole(digest: Digest, sizeBytes: number): Promise<StoredContent | undefined> {
     const content = await this.#store.open(digest)
-    if (content?.sizeBytes === sizeBytes) return content
-    await content?.close()
+    if (content === undefined) {
+      this.#log.error({ digest }, 'content is missing in the store; push an image that has it again')
+      return undefined
+    }
+    if (content.sizeBytes !== sizeBytes) this.#condemn(digest, content.identity, false)
+    else if (this.#verdicts.find(digest, content.identity) !== 'wrong') return content
+    await content.close()
     return undefined
   }
 
-  async #readVerified(digest: Digest, sizeBytes: number): Promise<Buffer | undefined> {
-    const content = await this.#openWhole(digest, sizeBytes)
-    if (content === undefined) return undefined
+  /** Where a read has failed the answer would be cut off again: first all of it is read. */
+  async #openDoubtful(digest: Digest, content: ServedContent): Promise<ServedContent | undefined> {
+    const checked = this.#checks.wrap(digest, content)
     try {
-      const bytes = await readAll(content)
-      return digestOf(digestAlgorithm(digest), bytes) === digest ? bytes : undefined
-    } finally {
-      await content.close()
+      await checked.check.confirm()
+      return content
+    } catch (error) {
+      await checked.close()
+      if (error instanceof WrongContentError) return undefined
+      throw error
     }
   }
 
-  #noteDamage(digest: Digest): void {
-    this.#log.error({ digest }, 'content is missing or damaged in the store')
+  /** Notes that content is damaged, and puts it aside, but not bytes that are right and only have another size than the row says. */
+  #condemn(digest: Digest, identity: string, isHashed = true): void {
+    if (this.#verdicts.find(digest, identity) === 'wrong') return
+    this.#verdicts.note(digest, identity, 'wrong')
+    this.#policy.onDamage()
+    this.#log.error(
+      { digest },
+      'content is damaged: it is not served until it is pushed again; check the disk, and push an image that has it',
+    )
+    if (!this.#policy.quarantines) return
+    this.#quarantine(digest, identity, isHashed).catch((error: unknown) => {
+      this.#log.error({ err: error, digest }, 'damaged content cannot be put into quarantine')
+    })
+  }
+
+  async #quarantine(digest: Digest, identity: string, isHashed: boolean): Promise<void> {
+    if (!isHashed && (await this.#isTheSame(digest, identity, async (content) => hasDigest(content, digest)))) return
+    // In its turn, so that what was pushed meanwhile stays.
+    await this.#contentTurns.take(digest, async () => {
+      if (await this.#isTheSame(digest, identity)) await this.#store.quarantine(digest)
+    })
+  }
+
+  async #isTheSame(
+    digest: Digest,
+    identity: string,
+    isMore: (content: StoredContent) => Promise<boolean> = async () => true,
+  ): Promise<boolean> {
+    const content = await this.#store.open(digest)
+    try {
+      return content?.identity === identity && (await isMore(content))
+    } finally {
+      await content?.close()
+    }
   }
 }
 
-async function readAll(content: StoredContent): Promise<Buffer> {
-  const bytes = Buffer.allocUnsafeSlow(content.sizeBytes)
-  let position = 0
-  while (position < bytes.byteLength) {
-    const length = await content.read(bytes.subarray(position), position)
-    if (length === 0) break
-    position += length
+async function hasDigest(content: StoredContent, digest: Digest): Promise<boolean> {
+  return (await content.digest(digestAlgorithm(digest))) === digest
+}
+
+async function readAndClose(content: StoredContent): Promise<Buffer> {
+  try {
+    const bytes = Buffer.allocUnsafeSlow(content.sizeBytes)
+    let position = 0
+    while (position < bytes.byteLength) {
+      const length = await content.read(bytes.subarray(position), position)
+      if (length === 0) break
+      position += length
+    }
+    return bytes.subarray(0, position)
+  } finally {
+    await content.close()
   }
-  return bytes.subarray(0, position)
 }

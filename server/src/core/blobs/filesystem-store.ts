@@ -2,6 +2,7 @@ import { createReadStream } from 'node:fs'
 import { mkdir, open, opendir, rename, rm, stat, truncate, writeFile } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { type Digest, digestAlgorithm, digestHex } from '@entrepot/oci'
+import { FileDigests } from './file-digest.ts'
 import { GatheredWriter, WriteBudget } from './gathered-writer.ts'
 import type { BlobStore, Hashing, StoredContent, StoredUpload } from './store.ts'
 
@@ -23,6 +24,7 @@ export class FilesystemStore implements BlobStore {
   readonly #uploads: string
   readonly #quarantine: string
   readonly #budget = new WriteBudget()
+  readonly #digests = new FileDigests()
   readonly #durableFolders = new Set<string>()
   #syncFailure: unknown
 
@@ -134,11 +136,18 @@ export class FilesystemStore implements BlobStore {
     const file = await open(this.#blobPath(digest), 'r').catch(ignoreAbsent)
     if (file === undefined) return undefined
     try {
-      const { size } = await file.stat()
+      const { size, ino, ctimeMs, mtimeMs } = await file.stat()
       return {
         sizeBytes: size,
         descriptor: file.fd,
+        identity: `${ino} ${size} ${ctimeMs}`,
         read: async (target, position) => (await file.read(target, 0, target.byteLength, position)).bytesRead,
+        isUnchanged: async () => {
+          // Not the time of the last change of the file's status: another push of the same content changes that too.
+          const now = await file.stat()
+          return now.size === size && now.mtimeMs === mtimeMs
+        },
+        digest: async (algorithm) => this.#digests.digest(algorithm, { descriptor: file.fd, sizeBytes: size }),
         close: async () => file.close(),
       }
     } catch (error) {

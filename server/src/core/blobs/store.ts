@@ -1,4 +1,4 @@
-import type { Digest } from '@entrepot/oci'
+import type { Digest, DigestAlgorithm } from '@entrepot/oci'
 
 /** An upload that the store holds bytes of. */
 export interface StoredUpload {
@@ -12,8 +12,14 @@ export interface StoredContent {
   readonly sizeBytes: number
   /** The operating system's number of the file, where it is one. */
   readonly descriptor: number | undefined
+  /** Another one after the content was replaced, and after any write to where it is kept. */
+  readonly identity: string
   /** Fills the target with what begins at a position; gives the number of bytes, 0 at the end. */
   read(target: Uint8Array, position: number): Promise<number>
+  /** Whether nobody has written to it since it was opened; being replaced by other content does not count. */
+  isUnchanged(): Promise<boolean>
+  /** The digest of all its bytes, read anew, without keeping others waiting. It must not be closed until then. */
+  digest(algorithm: DigestAlgorithm): Promise<Digest>
   close(): Promise<void>
 }
 

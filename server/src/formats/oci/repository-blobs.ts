@@ -1,5 +1,5 @@
 import { type Digest, RegistryError } from '@entrepot/oci'
-import type { Blobs, StoredContent } from '#core/blobs'
+import type { Blobs, ServedContent } from '#core/blobs'
 import { ensureRepository, findRepositoryId, findRepositoryName } from '#core/repositories'
 import { type Database, ReadCache } from '#platform/database'
 import { findParent } from './manifest-rows.ts'
@@ -14,7 +14,7 @@ interface BlobDependencies {
 export interface ServedBlob {
   readonly sizeBytes: number
   /** Its bytes, or what must be read, and closed. */
-  readonly content: Buffer | StoredContent
+  readonly content: Buffer | ServedContent
 }
 
 /** Reads blobs of repositories. */

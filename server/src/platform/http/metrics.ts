@@ -8,6 +8,8 @@ export interface Metrics {
     handler: string,
     method: string,
   ): (status: number, sizes: { request: number; response: number }) => void
+  /** Notes that stored content was found damaged. */
+  observeDamage(): void
   /** Notes the end of a run of the garbage collector. */
   observeGarbageCollection(report: GarbageReport): void
 }
@@ -56,8 +58,14 @@ export function createMetrics(version: string): Metrics {
     new Histogram({ name, help, labelNames: ['handler'], buckets: SIZE_BUCKETS, registers })
   const requestSize = size('registry_http_request_size_bytes', 'Size of bodies that announce it.')
   const responseSize = size('registry_http_response_size_bytes', 'Size of answers that went out whole.')
+  const damaged = new Counter({
+    name: 'entrepot_content_damaged_total',
+    help: 'Contents that were found damaged in the store.',
+    registers,
+  })
   return {
     registry,
+    observeDamage: () => damaged.inc(),
     observeGarbageCollection: garbageObserver(registers),
     observeRequest: (handler, method) => {
       const start = process.hrtime.bigint()

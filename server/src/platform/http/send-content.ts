@@ -15,6 +15,7 @@ const SIGNAL_BYTES = 64 * 1024
 const PIECE_BYTES = 64 * 1024
 /** The kernel tells of progress only when a third of its own buffer, which has megabytes, is free again (tcp(7)). */
 export const PATIENCE = 4
+const PROGRESS_INTERVAL_MS = 1_000
 
 /** Content that is open for reading. */
 export interface SendableContent {
@@ -22,7 +23,19 @@ export interface SendableContent {
   readonly descriptor: number | undefined
   /** Fills the target from a position on; gives the number of bytes, 0 where there are none. */
   read(target: Uint8Array, position: number): Promise<number>
+  /** For content of which nobody knows yet whether it is right. */
+  readonly check?: ContentCheck | undefined
+  /** To be told when sending it has failed for another reason than the client. */
+  distrust?(): void
   close(): Promise<void>
+}
+
+/** Finds out beside the sending whether content is right. */
+interface ContentCheck {
+  /** Begins; tells whether an answer that gives so many bytes must wait for the end of it. */
+  begin(lengthBytes: number): boolean
+  /** Waits for the end. Throws when the content is not right. */
+  confirm(): Promise<void>
 }
 
 type Response = Pick<
@@ -45,12 +58,14 @@ export class ContentSender {
   /**
    * Answers with the status and headers that the reply has so far, and a part of the content, which is closed at the
    * end. When the content is shorter than it said, or the client goes away, the connection is cut: never does an answer
-   * look complete that is not.
+   * look complete that is not. Content that is still being checked is copied, and its last piece waits for that.
    */
   async send(reply: FastifyReply, content: SendableContent, range: ByteRange): Promise<void> {
     reply.hijack()
     const response: Response = reply.raw
-    const kernel = canUseKernel(response) ? this.#kernel : undefined
+    const check = content.check?.begin(range.end + 1 - range.start) === true ? content.check : undefined
+    // What the kernel was told to send it may read later than what was checked.
+    const kernel = check === undefined && canUseKernel(response) ? this.#kernel : undefined
     const idle = setTimeout(() => cut(response), PATIENCE * this.#idleTimeoutMs)
     try {
       for (const [name, value] of Object.entries(reply.getHeaders())) {
@@ -59,11 +74,14 @@ export class ContentSender {
       response.statusCode = reply.statusCode
       const transfer = new Transfer(response, content, () => void idle.refresh())
       await (content.descriptor === undefined || kernel === undefined
-        ? this.#sendByCopy(transfer, range)
+        ? this.#sendByCopy(transfer, range, check)
         : this.#sendByKernel(transfer, kernel, { ...range, file: content.descriptor }))
       response.end()
     } catch (error) {
-      if (!(error instanceof ClientGoneError)) reply.log.error({ err: error }, 'a download was cut off')
+      if (!(error instanceof ClientGoneError)) {
+        reply.log.error({ err: error }, 'a download was cut off')
+        content.distrust?.()
+      }
       cut(response)
     } finally {
       clearTimeout(idle)
@@ -71,8 +89,8 @@ export class ContentSender {
     }
   }
 
-  /** Reads the next bytes while the ones before them are written. */
-  async #sendByCopy(transfer: Transfer, { start, end }: ByteRange): Promise<void> {
+  /** Reads the next bytes while the ones before them are written. The last ones are read before the check has ended. */
+  async #sendByCopy(transfer: Transfer, { start, end }: ByteRange, check: ContentCheck | undefined): Promise<void> {
     let [filled, filling] = [this.#buffers.take(), this.#buffers.take()]
     let isDone = false
     try {
@@ -82,6 +100,7 @@ export class ContentSender {
         const bytes = await next
         position += bytes.byteLength
         if (position <= end) next = transfer.read(filling, position, end)
+        else if (check !== undefined) await transfer.wait(check.confirm())
         // The next write reports what is wrong with a read that nobody waits for now.
         next.catch(() => {})
         await transfer.write(bytes)
@@ -194,6 +213,20 @@ class Transfer {
     const length = await this.#content.read(target, position)
     if (length > 0) return target.subarray(0, length)
     throw new Error(`the content ends at byte ${position}, before its size says so`)
+  }
+
+  /** Waits for work, as long as there is a client; meanwhile it is not the client who is idle. */
+  async wait(work: Promise<void>): Promise<void> {
+    const progress = setInterval(this.noteProgress, PROGRESS_INTERVAL_MS)
+    try {
+      await new Promise<void>((resolve, reject) => {
+        this.#fail = reject
+        if (this.response.destroyed) reject(new ClientGoneError())
+        work.then(resolve, reject)
+      })
+    } finally {
+      clearInterval(progress)
+    }
   }
 
   /** Writes, and waits until the bytes have left this process. Each piece that has is progress. */
