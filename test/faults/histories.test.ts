@@ -5,6 +5,7 @@ import { startRegistry } from '../harness.ts'
 import { Random } from '../random.ts'
 import { RegistryClient } from '../registry-client.ts'
 import { faultSeed } from './fault-seed.ts'
+import { expectSound } from './fsck.ts'
 import { type Observation, isLinearizable } from './linearizability.ts'
 import { TagHistory } from './tag-history.ts'
 import { byTier } from './tier.ts'
@@ -28,7 +29,7 @@ const check = (...clients: Observation<string>[][]) => isLinearizable(clients, '
 
 test('a tag is one register for clients that move, delete and read it at the same time, while garbage is collected', async (t) => {
   const seed = faultSeed(t)
-  const maintenance = { garbagecollection: { age: '0s', interval: '5ms' } }
+  const maintenance = { trash: { age: '0s' }, garbagecollection: { age: '0s', interval: '5ms' } }
   const registry = await startRegistry(t, { config: { log: { level: 'warn' }, storage: { maintenance } } })
   const client = new RegistryClient(registry.url)
   let next = 0
@@ -41,6 +42,8 @@ test('a tag is one register for clients that move, delete and read it at the sam
     }
   }
   await Promise.all(Array.from({ length: LANES }, work))
+  await registry.stop()
+  await expectSound(t, registry.dataDirectory)
 })
 
 test('a history is refused in which a read misses what was acknowledged, or what was deleted comes back', () => {

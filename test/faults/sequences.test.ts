@@ -3,6 +3,7 @@ import * as fc from 'fast-check'
 import { uniqueName } from '../content.ts'
 import { startRegistry } from '../harness.ts'
 import { faultSeed } from './fault-seed.ts'
+import { expectSound } from './fsck.ts'
 import { RepositoryModel } from './sequence-model.ts'
 import { type Model, operations, type Real, verifyRepositories } from './sequence-operations.ts'
 import { SharedRegistry } from './shared-registry.ts'
@@ -20,7 +21,8 @@ for (const [isEager, age] of [
 ] as const) {
   test(`whatever is pushed, deleted, listed and pulled in any order is as a model says, with garbage of ${age}`, async (t) => {
     const seed = faultSeed(t)
-    const real: Real = { registry: new SharedRegistry(await startRegistry(t, { config: configOf(age) })) }
+    const registry = await startRegistry(t, { config: configOf(age) })
+    const real: Real = { registry: new SharedRegistry(registry) }
     let performed = 0
     const run = fc.asyncProperty(
       fc.commands([operations], { maxCommands: MOST_OPERATIONS, size: 'max' }),
@@ -39,6 +41,8 @@ for (const [isEager, age] of [
     const lanes = Array.from({ length: LANES }, async (_, lane) => fc.assert(run, { seed: seed + lane, numRuns }))
     for (const outcome of await Promise.allSettled(lanes)) if (outcome.status === 'rejected') throw outcome.reason
     t.diagnostic(`${performed} operations in ${numRuns * LANES} sequences`)
+    await registry.stop()
+    await expectSound(t, registry.dataDirectory)
   })
 }
 
