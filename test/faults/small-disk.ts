@@ -7,7 +7,7 @@ import { areProgramsPresent, attempt, run, skipUnlessRequired } from '../clients
 
 const SIZE_BYTES = 64 * 1024 * 1024
 
-/** A file system of 64 MiB that nothing else uses. */
+/** A file system of 64 MiB, or another size, that nothing else uses. */
 export interface SmallDisk {
   readonly folder: string
   /** How many bytes can still be written. */
@@ -16,37 +16,58 @@ export interface SmallDisk {
   fill(): void
   /** Gives back what `fill` has taken. */
   free(): Promise<void>
+  /** Mounts a copy of what the disk has for the time of the work; what is only in memory is missing, as after a power cut. */
+  withCopy(t: TestContext, work: (folder: string) => Promise<void>): Promise<void>
+}
+
+export interface SmallDiskOptions {
+  readonly sizeBytes?: number
+  /** Further options of the mount. */
+  readonly mountOptions?: string
 }
 
 /**
  * Mounts an ext4 image for the time of the work; root's reserve is off, or root could never fill it.
  * Where that cannot be done the test is skipped, or fails in the gate.
  */
-export async function withSmallDisk(t: TestContext, work: (disk: SmallDisk) => Promise<void>): Promise<void> {
+export async function withSmallDisk(
+  t: TestContext,
+  work: (disk: SmallDisk) => Promise<void>,
+  { sizeBytes = SIZE_BYTES, mountOptions = 'defaults' }: SmallDiskOptions = {},
+): Promise<void> {
   if (!areProgramsPresent(t, ['mkfs.ext4', 'mount', 'umount'])) return
   const home = await mkdtemp(join(tmpdir(), 'entrepot-disk-'))
   try {
-    const [image, folder] = [join(home, 'image'), join(home, 'mounted')]
-    await mkdir(folder)
+    const image = join(home, 'image')
     await writeFile(image, '')
-    await truncate(image, SIZE_BYTES)
-    await run('mkfs.ext4', ['-q', '-m', '0', image])
-    const mounted = await attempt('mount', ['-o', 'loop', image, folder])
-    if (mounted.exitCode !== 0) {
-      skipUnlessRequired(t, `an image cannot be mounted here: ${mounted.stderr.trim()}`)
-      return
-    }
-    try {
-      await work(smallDisk(folder))
-    } finally {
-      await run('umount', [folder])
-    }
+    await truncate(image, sizeBytes)
+    await run('mkfs.ext4', ['-q', '-m', '0', '-E', 'lazy_itable_init=0,lazy_journal_init=0', image])
+    await withMounted(t, { image, mountOptions }, async (folder) => work(smallDisk(folder, image)))
   } finally {
     await rm(home, { recursive: true, force: true })
   }
 }
 
-function smallDisk(folder: string): SmallDisk {
+async function withMounted(
+  t: TestContext,
+  { image, mountOptions }: { image: string; mountOptions: string },
+  work: (folder: string) => Promise<void>,
+): Promise<void> {
+  const folder = `${image}-mounted`
+  await mkdir(folder)
+  const mounted = await attempt('mount', ['-o', `loop,${mountOptions}`, image, folder])
+  if (mounted.exitCode !== 0) {
+    skipUnlessRequired(t, `an image cannot be mounted here: ${mounted.stderr.trim()}`)
+    return
+  }
+  try {
+    await work(folder)
+  } finally {
+    await run('umount', [folder])
+  }
+}
+
+function smallDisk(folder: string, image: string): SmallDisk {
   const filler = join(folder, 'filler')
   return {
     folder,
@@ -58,6 +79,11 @@ function smallDisk(folder: string): SmallDisk {
       for (const sizeBytes of [1024 * 1024, 64 * 1024, 1024]) appendUntilFull(filler, Buffer.alloc(sizeBytes, 1))
     },
     free: async () => rm(filler),
+    withCopy: async (t, work) => {
+      const copy = `${image}-copy`
+      await run('cp', ['--sparse=always', image, copy])
+      await withMounted(t, { image: copy, mountOptions: 'defaults' }, work)
+    },
   }
 }
 
