@@ -16,6 +16,7 @@ import {
   BlobReader,
   createLinks,
   createOciMaintenance,
+  createOciUses,
   foldRepositoryName,
   type ManifestDependencies,
   ManifestReader,
@@ -177,7 +178,8 @@ function createGarbage(
   },
 ): Garbage {
   const { database, store, contentTurns, metrics, log } = foundation
-  const { age, interval, schedule, rate } = config.storage.maintenance.garbagecollection
+  const { garbagecollection, trash } = config.storage.maintenance
+  const { age, interval, schedule, rate } = garbagecollection
   const beforeRun = createOciMaintenance({ database, log: log.child({ module: 'trash' }) }, ociMaintenance(config))
   const runs = new GarbageRuns({
     collector: new GarbageCollector(
@@ -191,7 +193,7 @@ function createGarbage(
   return {
     runs,
     schedule: new GarbageSchedule(runs, { intervalMs: interval, schedule }),
-    survey: async (onReclaimable) => surveyGarbage({ database, references: ociReferences }, age, onReclaimable),
+    survey: async (onReclaimable) => surveyGarbage({ database, uses: createOciUses(trash.age) }, age, onReclaimable),
   }
 }
 

@@ -9,6 +9,7 @@ import { RegistryClient } from '../registry-client.ts'
 import { entrepot, temporaryFolder, writeConfig } from './command.ts'
 
 const SETTLE_MS = 20_000
+const NOTHING = { contents: 0, bytes: 0 }
 
 /** A registry in which garbage is collected as the test says, and its command. */
 async function start(
@@ -87,7 +88,7 @@ for (const where of ['in the server that runs', 'in the folder while no server r
     const before = await state()
     const plan = await dryRun()
     assert.deepEqual(plan.digests.toSorted(), garbage.toSorted())
-    assert.deepEqual(before.resting, { contents: 0, bytes: 0 })
+    assert.deepEqual([before.resting, before.trash], [NOTHING, NOTHING])
     assert.partialDeepStrictEqual(plan, before.reclaimable)
     for (const digest of garbage) assert.ok(!(await isAbsent(pathOf(registry, digest))), 'a dry run removes nothing')
     const run = await collect()
@@ -120,6 +121,37 @@ test('what rests becomes reclaimable when its time is over, to the byte', async 
   )
   assert.deepEqual((await state()).resting, { contents: 0, bytes: 0 })
   assert.equal((await collect()).removedBytes, resting.bytes)
+})
+
+test('what only the trash keeps is told apart, and is reclaimable to the byte once the trash is emptied', async (t) => {
+  const { client, file, state, collect } = await start(t, { enabled: false, age: '0s' }, '24h')
+  const { garbage } = await fill(client)
+  const before = await state()
+  // The blob of no image and the one in two repositories; the rest is what two deleted manifests are and need.
+  assert.deepEqual(before.reclaimable, { blobs: 3 + 1, contents: 2, bytes: 2_001 + 3_001 })
+  assert.equal(before.trash.contents, garbage.length - 2)
+  assert.equal((await collect()).removedBytes, before.reclaimable.bytes)
+  assert.deepEqual((await state()).trash, before.trash)
+  assert.equal((await entrepot(['trash', 'empty', file])).code, 0)
+  const emptied = await state()
+  assert.deepEqual(emptied.trash, { contents: 0, bytes: 0 })
+  assert.equal(emptied.reclaimable.bytes, before.trash.bytes)
+  assert.equal((await collect()).removedBytes, before.trash.bytes)
+})
+
+test('what has rested in the trash for its time counts as what the next run removes', async (t) => {
+  const { client, state, collect } = await start(t, { enabled: false, age: '0s' }, '3s')
+  await fill(client)
+  const first = await state()
+  assert.equal(first.trash.contents, 3)
+  await until(
+    async () => (await state()).trash.contents === 0,
+    SETTLE_MS,
+    () => 'the trash keeps what it should give up',
+  )
+  const { reclaimable } = await state()
+  assert.equal(reclaimable.bytes, first.reclaimable.bytes + first.trash.bytes)
+  assert.equal((await collect()).removedBytes, reclaimable.bytes)
 })
 
 test('the last hundred runs are remembered, with what started them, also after a crash', async (t) => {
@@ -219,6 +251,7 @@ test('for people, the state is said in words', async (t) => {
   const fresh = (await text()).stdout
   assert.match(fresh, new RegExp(`^Reclaimable now +${bytes.length} B in 1 content$`, 'm'))
   assert.match(fresh, /^Resting +3\.4 KiB \(3,512 bytes\) in 3 contents$/m)
+  assert.match(fresh, /^In the trash +0 B in 0 contents$/m)
   assert.match(fresh, /^Next run +none by itself: that is disabled, or the registry is read-only$/m)
   assert.match(fresh, /^There was no run yet\.$/m)
   assert.match((await text('--dry-run')).stdout, /^A run now would take 0 blobs from repositories, remove 1 content /)

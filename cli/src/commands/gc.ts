@@ -47,10 +47,11 @@ interface Shown {
 async function tellState(client: ManagementClient): Promise<Shown> {
   const garbage = await client.request<GarbageAnswer>('GET', 'garbage-collection/garbage')
   const runs = await client.request<GarbageRunsAnswer>('GET', 'garbage-collection/runs')
-  const { reclaimable, resting } = garbage
+  const { reclaimable, resting, trash } = garbage
   const lines = [
     `Reclaimable now  ${sizeText(reclaimable.bytes)} in ${counted(reclaimable.contents, 'content')}`,
     `Resting          ${sizeText(resting.bytes)} in ${counted(resting.contents, 'content')}`,
+    `In the trash     ${sizeText(trash.bytes)} in ${counted(trash.contents, 'content')}`,
     `Next run         ${nextRunText(client, runs)}`,
     '',
     ...runsTable(runs.runs.slice(0, SHOWN_RUNS)),

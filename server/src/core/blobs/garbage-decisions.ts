@@ -11,6 +11,14 @@ export interface BlobReferences {
   findOwned(connection: Connection, digests: readonly Digest[]): Promise<Set<Digest>>
 }
 
+/** Who needs content, apart from each other. */
+export interface BlobUses {
+  /** What can be pulled. */
+  readonly pulled: BlobReferences
+  /** What was deleted, and can still be restored. */
+  readonly resting: BlobReferences
+}
+
 /** The memberships that the question, asked once for each repository, does not give back. */
 export async function membershipsWithout(
   memberships: readonly Membership[],

@@ -5,7 +5,7 @@
  * HTTP.
  */
 import type { FastifyInstance } from 'fastify'
-import type { BlobReferences } from '#core/blobs'
+import type { BlobReferences, BlobUses } from '#core/blobs'
 import type { OciContext, OciRoute } from './context.ts'
 import { findManifestDigests, findNeededChildren } from './manifest-rows.ts'
 import { deleteBlob } from './routes/delete-blob.ts'
@@ -63,7 +63,7 @@ const ROUTES: readonly OciRoute[] = [
   deleteUpload,
 ]
 
-/** What manifests, also those that rest in the trash, need of blobs, for the garbage collector. */
+/** What manifests need of blobs, for the garbage collector: those that can be pulled, and those that rest. */
 export const ociReferences: BlobReferences = {
   findNeeded: async (connection, repositoryId, digests) => {
     const needed = await findNeededChildren(connection, repositoryId, digests)
@@ -74,6 +74,21 @@ export const ociReferences: BlobReferences = {
     const owned = await findManifestDigests(connection, digests)
     return owned.union(await findDeletedDigests(connection, digests))
   },
+}
+
+/**
+ * The same, apart from each other, for telling what is garbage.
+ * @param trashAgeMs what has rested for longer counts for nothing: the next run gives it up.
+ */
+export function createOciUses(trashAgeMs: number): BlobUses {
+  return {
+    pulled: { findNeeded: findNeededChildren, findOwned: findManifestDigests },
+    resting: {
+      findNeeded: async (connection, repositoryId, digests) =>
+        findChildrenOfDeleted(connection, repositoryId, digests, Date.now() - trashAgeMs),
+      findOwned: async (connection, digests) => findDeletedDigests(connection, digests, Date.now() - trashAgeMs),
+    },
+  }
 }
 
 /**
