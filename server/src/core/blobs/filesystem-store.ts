@@ -108,12 +108,7 @@ export class FilesystemStore implements BlobStore {
     await this.#makeFolder(folder)
     // Replacing content of the same digest is right: these bytes were just verified, the older ones may have decayed.
     await rename(source, join(folder, digestHex(digest)))
-    try {
-      await syncFolder(folder)
-    } catch (error) {
-      this.#syncFailure = error
-      throw error
-    }
+    await this.#syncFolder(folder)
     this.#syncFailure = undefined
   }
 
@@ -166,8 +161,8 @@ export class FilesystemStore implements BlobStore {
     await this.#makeFolder(folder)
     await rename(this.#blobPath(digest), join(folder, digestHex(digest)))
     // First where it is now: a power cut in between leaves it in one of the two places at least.
-    await syncFolder(folder)
-    await syncFolder(this.#blobFolder(digest))
+    await this.#syncFolder(folder)
+    await this.#syncFolder(this.#blobFolder(digest))
   }
 
   async isEmpty(): Promise<boolean> {
@@ -187,14 +182,23 @@ export class FilesystemStore implements BlobStore {
 
   /** Makes a folder whose name, and those of the folders above it, a power cut cannot undo. */
   async #makeFolder(folder: string): Promise<void> {
-    if (this.#durableFolders.has(folder)) return
-    await mkdir(folder, { recursive: true, mode: 0o700 })
+    if (folder === this.#root || this.#durableFolders.has(folder)) return
+    const above = dirname(folder)
+    await this.#makeFolder(above)
+    // One by one: of a recursive mkdir that the disk fails, Node.js says that a folder is missing.
+    await mkdir(folder, { mode: 0o700 }).catch(ignorePresent)
     // Whoever made it may not have come so far: another upload, or a process that was killed.
-    for (let above = folder; above !== this.#root;) {
-      above = dirname(above)
-      await syncFolder(above)
-    }
+    await this.#syncFolder(above)
     this.#durableFolders.add(folder)
+  }
+
+  async #syncFolder(path: string): Promise<void> {
+    try {
+      await syncFolder(path)
+    } catch (error) {
+      this.#syncFailure = error
+      throw error
+    }
   }
 
   #uploadPath(id: string): string {
@@ -227,5 +231,10 @@ async function syncFolder(path: string): Promise<void> {
 
 function ignoreAbsent(error: unknown): undefined {
   if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined
+  throw error
+}
+
+function ignorePresent(error: unknown): undefined {
+  if (error instanceof Error && 'code' in error && error.code === 'EEXIST') return undefined
   throw error
 }
