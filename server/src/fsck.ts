@@ -2,10 +2,17 @@ import { statSync } from 'node:fs'
 import { chown, stat } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { isDigest } from '@entrepot/oci'
-import { checkBlobRows, checkLeftovers, ContentInspector, FilesystemStore, findBlobSizes } from '#core/blobs'
+import {
+  checkBlobRows,
+  checkLeftovers,
+  ContentInspector,
+  FilesystemStore,
+  findBlobSizes,
+  findRepositoriesWithBlob,
+} from '#core/blobs'
 import { Checked, type Finding, finding } from '#core/findings'
 import { checkRepositoryRows, findRepositoryName } from '#core/repositories'
-import { checkManifestRows, ociReferences } from '#formats/oci'
+import { checkManifestRows, findManifestRepository, ociReferences } from '#formats/oci'
 import {
   appliedMigrations,
   type DanglingRow,
@@ -99,7 +106,7 @@ async function* check(options: FsckOptions, root: string, checked: Checked): Asy
     yield* orDamage(checkStructure(database))
     if (!(await isOfThisVersion(database))) return
     yield* orDamage(checkRepositoryRows(database.read, checked))
-    yield* orDamage(quarantine(checkBlobRows(rows), store))
+    yield* orDamage(quarantine(nameRepositories(checkBlobRows(rows), database), store))
     yield* orDamage(checkManifestRows({ ...rows, policy, blobSizes: findBlobSizes }))
     yield* orDamage(checkLeftovers({ ...leftovers, connection: database.read }))
   } finally {
@@ -166,6 +173,23 @@ async function describeDangling(database: DatabaseInspection, row: DanglingRow):
     `${what} refers to a row of ${row.parent} that is not there: restore a backup of the database, or push it again`,
     { digest: content, repository },
   )
+}
+
+/** Says of content, which is shared, where one repository is that has it. */
+async function* nameRepositories(
+  findings: AsyncIterable<Finding>,
+  { read }: DatabaseInspection,
+): AsyncGenerator<Finding> {
+  for await (const found of findings) {
+    const { digest } = found
+    if (digest === undefined || !isDigest(digest)) {
+      yield found
+      continue
+    }
+    const id = (await findRepositoriesWithBlob(read, digest, 1))[0] ?? (await findManifestRepository(read, digest))
+    const repository = id === undefined ? undefined : await findRepositoryName(read, id)
+    yield repository === undefined ? found : { ...found, repository }
+  }
 }
 
 /** Moves away what was found damaged, where a store is given to do so. */

@@ -6,7 +6,7 @@
 export { checkBlobRows } from './blob-check.ts'
 export { ContentInspector } from './content-inspection.ts'
 export { digestOf } from './content-hash.ts'
-export { findBlobSizes } from './blob-rows.ts'
+export { findBlobSizes, findRepositoriesWithBlob } from './blob-rows.ts'
 export { type Blobs, createBlobs } from './blobs.ts'
 export { type ContentPolicy, type ServedContent } from './contents.ts'
 export { GarbageCollector } from './garbage-collection.ts'

@@ -31,6 +31,7 @@ export { type ManifestPolicy } from './manifest-checks.ts'
 export { checkManifestRows } from './row-check.ts'
 export { type ManifestDependencies } from './manifests.ts'
 export { createOciMaintenance, type OciMaintenance } from './maintenance.ts'
+export { findManifestRepository } from './row-check-rows.ts'
 export { ociMigrations } from './migrations.ts'
 export { BlobReader } from './repository-blobs.ts'
 export {

@@ -74,6 +74,16 @@ export async function findWholeManifest(
   return rows[0]
 }
 
+/** A repository that has the manifest, where one has. */
+export async function findManifestRepository(
+  connection: Connection,
+  digest: Digest,
+): Promise<RepositoryId | undefined> {
+  const { rows } = await sql<{ id: RepositoryId }>`select repository_id as id from manifests
+    where digest = ${digest} limit 1`.execute(connection)
+  return rows[0]?.id
+}
+
 /** What the rows say that a manifest needs. */
 export async function findChildren(
   connection: Connection,
