@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { DECAYS, fileOf } from '../faults/bit-rot.ts'
+import { Random } from '../random.ts'
 import { SBOM_TYPE, TAG } from './debian-images.ts'
 import { pullOverBreakingLine, pullWhole, pushOverBreakingLine, pushWhole } from './every-client.ts'
 import { listAt, parseJson, textAt } from './json.ts'
@@ -62,6 +64,18 @@ test('skopeo', async (t) => {
     const [referrer, ...others] = await content.referrers('bill', single.digest)
     assert.deepEqual([referrer?.digest, referrer?.artifactType, others], [sbom.digest, SBOM_TYPE, []])
     assert.deepEqual(await client.pull(`${registry.host}/bill:sbom`), sbom)
+  })
+
+  await t.test('makes an image whole that has decayed on the disk, by pushing it again', async () => {
+    const { layers } = await content.image('debian', '1')
+    const digest = layers[0]?.digest ?? ''
+    // What is still right in memory would be served.
+    await registry.stop()
+    await DECAYS['flipped']?.(fileOf(registry.dataDirectory, digest), new Random(digest))
+    await registry.start()
+    await assert.rejects(client.pull(`${registry.host}/debian:1`))
+    await pushWhole(setup, client, 'debian:1')
+    await pullWhole(setup, client, 'debian:1')
   })
 
   await t.test('copies from repository to repository without changing a byte', async () => {

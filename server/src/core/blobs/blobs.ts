@@ -49,9 +49,10 @@ export interface Blobs {
   /**
    * Content of any size: small one as its bytes, anything else open for reading, to be closed by the caller; undefined if
    * the store has lost or damaged it.
-   * @throws the store's error, where reading has failed before and fails again.
+   * @param isRead whether it is going to be read: what was not read yet, and is not large, is then read before.
+   * @throws the store's error, where that fails.
    */
-  open(digest: Digest, sizeBytes: number): Promise<Buffer | ServedContent | undefined>
+  open(digest: Digest, sizeBytes: number, isRead: boolean): Promise<Buffer | ServedContent | undefined>
 }
 
 export function createBlobs(dependencies: {
@@ -100,7 +101,7 @@ export function createBlobs(dependencies: {
     exclusively: async (digest, work) => contentTurns.take(digest, work),
     record: insertBlob,
     load: async (digest, sizeBytes) => contents.load(digest, sizeBytes),
-    open: async (digest, sizeBytes) => contents.open(digest, sizeBytes),
+    open: async (digest, sizeBytes, isRead) => contents.open(digest, sizeBytes, isRead),
   }
 }
 

@@ -90,6 +90,6 @@ export class ContentChecks {
   }
 }
 
-function keyOf(digest: Digest, { identity }: StoredContent): string {
-  return `${digest} ${identity}`
+function keyOf(digest: Digest, { identity, changedAt }: StoredContent): string {
+  return `${digest} ${identity} ${changedAt}`
 }

@@ -12,6 +12,8 @@ const CACHE_SIZE_BYTES = 32 * 1024 * 1024
 const MAX_CACHED_BYTES = 1024 * 1024
 /** Blobs up to this size are served from memory. */
 const MAX_SMALL_BYTES = 256 * 1024
+/** What is sent in one piece is verified before it, so that there is an answer to cut off only where that saves time. */
+const MAX_PIECE_BYTES = 1024 * 1024
 
 /** What is done about content that may be damaged. */
 export interface ContentPolicy {
@@ -44,9 +46,9 @@ export class Contents {
   readonly #log: Logger
   readonly #policy: ContentPolicy
   readonly #verdicts: Verdicts
-  readonly #checks = new ContentChecks((digest, { identity }, verdict) => {
-    if (verdict === 'wrong') this.#condemn(digest, identity)
-    else this.#verdicts.note(digest, identity, verdict)
+  readonly #checks = new ContentChecks((digest, content, verdict) => {
+    if (verdict === 'wrong') this.#condemn(digest, content)
+    else this.#verdicts.note(digest, content, verdict)
   })
   readonly #verified = new LRUCache<Digest, Buffer>({
     maxSize: CACHE_SIZE_BYTES,
@@ -71,7 +73,7 @@ export class Contents {
     if (content === undefined) return undefined
     const bytes = await readAndClose(content)
     if (digestOf(digestAlgorithm(digest), bytes) !== digest) {
-      this.#condemn(digest, content.identity)
+      this.#condemn(digest, content)
       return undefined
     }
     this.#verified.set(digest, bytes)
@@ -80,19 +82,23 @@ export class Contents {
 
   /**
    * Small content as its bytes, anything else open for reading; undefined if the store has lost or damaged it.
-   * @throws the store's error, where reading has failed before and fails again.
+   * @param isRead whether it is going to be read.
+   * @throws the store's error, where all of it is read first, and that fails.
    */
-  async open(digest: Digest, sizeBytes: number): Promise<Buffer | ServedContent | undefined> {
+  async open(digest: Digest, sizeBytes: number, isRead: boolean): Promise<Buffer | ServedContent | undefined> {
     if (sizeBytes <= MAX_SMALL_BYTES) return this.load(digest, sizeBytes)
     const content = await this.#openWhole(digest, sizeBytes)
     if (content === undefined) return undefined
-    const { identity } = content
     const distrust = () => {
-      if (this.#verdicts.find(digest, identity) !== 'wrong') this.#verdicts.note(digest, identity, 'unreadable')
+      if (this.#verdicts.find(digest, content) !== 'wrong') this.#verdicts.note(digest, content, 'unreadable')
     }
-    const verdict = this.#verdicts.find(digest, identity)
-    if (verdict === 'unreadable') return this.#openDoubtful(digest, { ...content, check: undefined, distrust })
-    if (verdict === 'right' || !this.#policy.verifiesReads) return { ...content, check: undefined, distrust }
+    const served = { ...content, check: undefined, distrust }
+    const verdict = this.#verdicts.find(digest, content)
+    if (verdict === 'right' || !isRead) return served
+    // Where a read has failed before, the answer would be cut off again.
+    if (verdict === 'unreadable') return this.#verifyFirst(digest, served)
+    if (!this.#policy.verifiesReads) return served
+    if (sizeBytes <= MAX_PIECE_BYTES) return this.#verifyFirst(digest, served)
     return { ...this.#checks.wrap(digest, content), distrust }
   }
 
@@ -116,14 +122,14 @@ export class Contents {
       this.#log.error({ digest }, 'content is missing in the store; push an image that has it again')
       return undefined
     }
-    if (content.sizeBytes !== sizeBytes) this.#condemn(digest, content.identity, false)
-    else if (this.#verdicts.find(digest, content.identity) !== 'wrong') return content
+    if (content.sizeBytes !== sizeBytes) this.#condemn(digest, content, false)
+    else if (this.#verdicts.find(digest, content) !== 'wrong') return content
     await content.close()
     return undefined
   }
 
-  /** Where a read has failed the answer would be cut off again: first all of it is read. */
-  async #openDoubtful(digest: Digest, content: ServedContent): Promise<ServedContent | undefined> {
+  /** Reads all of it before it is served. */
+  async #verifyFirst(digest: Digest, content: ServedContent): Promise<ServedContent | undefined> {
     const checked = this.#checks.wrap(digest, content)
     try {
       await checked.check.confirm()
@@ -136,16 +142,16 @@ export class Contents {
   }
 
   /** Notes that content is damaged, and puts it aside, but not bytes that are right and only have another size than the row says. */
-  #condemn(digest: Digest, identity: string, isHashed = true): void {
-    if (this.#verdicts.find(digest, identity) === 'wrong') return
-    this.#verdicts.note(digest, identity, 'wrong')
+  #condemn(digest: Digest, content: StoredContent, isHashed = true): void {
+    if (this.#verdicts.find(digest, content) === 'wrong') return
+    this.#verdicts.note(digest, content, 'wrong')
     this.#policy.onDamage()
     this.#log.error(
       { digest },
       'content is damaged: it is not served until it is pushed again; check the disk, and push an image that has it',
     )
     if (!this.#policy.quarantines) return
-    this.#quarantine(digest, identity, isHashed).catch((error: unknown) => {
+    this.#quarantine(digest, content.identity, isHashed).catch((error: unknown) => {
       this.#log.error({ err: error, digest }, 'damaged content cannot be put into quarantine')
     })
   }

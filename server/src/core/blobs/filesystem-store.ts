@@ -1,4 +1,4 @@
-import { createReadStream } from 'node:fs'
+import { createReadStream, type Stats } from 'node:fs'
 import { mkdir, open, opendir, rename, rm, stat, truncate, writeFile } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { type Digest, digestAlgorithm, digestHex } from '@entrepot/oci'
@@ -131,17 +131,15 @@ export class FilesystemStore implements BlobStore {
     const file = await open(this.#blobPath(digest), 'r').catch(ignoreAbsent)
     if (file === undefined) return undefined
     try {
-      const { size, ino, ctimeMs, mtimeMs } = await file.stat()
+      const status = await file.stat()
+      const { size, ctimeMs } = status
       return {
         sizeBytes: size,
         descriptor: file.fd,
-        identity: `${ino} ${size} ${ctimeMs}`,
+        identity: identityOf(status),
+        changedAt: ctimeMs,
         read: async (target, position) => (await file.read(target, 0, target.byteLength, position)).bytesRead,
-        isUnchanged: async () => {
-          // Not the time of the last change of the file's status: another push of the same content changes that too.
-          const now = await file.stat()
-          return now.size === size && now.mtimeMs === mtimeMs
-        },
+        isUnchanged: async () => identityOf(await file.stat()) === identityOf(status),
         digest: async (algorithm) => this.#digests.digest(algorithm, { descriptor: file.fd, sizeBytes: size }),
         close: async () => file.close(),
       }
@@ -212,6 +210,11 @@ export class FilesystemStore implements BlobStore {
   #blobPath(digest: Digest): string {
     return join(this.#blobFolder(digest), digestHex(digest))
   }
+}
+
+/** Without the time of the last change of its status, which a rename changes too: another push of the same content. */
+function identityOf({ ino, size, mtimeMs }: Stats): string {
+  return `${ino} ${size} ${mtimeMs}`
 }
 
 async function sizeOf(path: string): Promise<number | undefined> {

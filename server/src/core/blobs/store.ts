@@ -12,11 +12,13 @@ export interface StoredContent {
   readonly sizeBytes: number
   /** The operating system's number of the file, where it is one. */
   readonly descriptor: number | undefined
-  /** Another one after the content was replaced, and after any write to where it is kept. */
+  /** Another one after the content was replaced, and after a write to where it is kept. */
   readonly identity: string
+  /** Another one also after a write that hides itself; moving it changes this, too. */
+  readonly changedAt: number
   /** Fills the target with what begins at a position; gives the number of bytes, 0 at the end. */
   read(target: Uint8Array, position: number): Promise<number>
-  /** Whether nobody has written to it since it was opened; being replaced by other content does not count. */
+  /** Whether it has the same identity as when it was opened; being replaced by other content does not count. */
   isUnchanged(): Promise<boolean>
   /** The digest of all its bytes, read anew, without keeping others waiting. It must not be closed until then. */
   digest(algorithm: DigestAlgorithm): Promise<Digest>

@@ -1,5 +1,6 @@
 import type { Digest } from '@entrepot/oci'
 import { LRUCache } from 'lru-cache'
+import type { StoredContent } from './store.ts'
 
 /** How many contents are remembered, with about 200 bytes each; what is forgotten is read once more. */
 const MAX_REMEMBERED = 50_000
@@ -10,10 +11,17 @@ const MAX_REMEMBERED = 50_000
  */
 export type Verdict = 'right' | 'wrong' | 'unreadable'
 
+type State = Pick<StoredContent, 'identity' | 'changedAt'>
+
+interface Finding extends State {
+  readonly verdict: Verdict
+  readonly foundAt: number
+}
+
 /** Remembers which contents were found right, as long as nobody writes to them, and for a time. */
 export class Verdicts {
   readonly #ageMs: number
-  readonly #found = new LRUCache<Digest, { identity: string; verdict: Verdict; at: number }>({ max: MAX_REMEMBERED })
+  readonly #found = new LRUCache<Digest, Finding>({ max: MAX_REMEMBERED })
 
   /** @param ageMs how long content counts as right. */
   constructor(ageMs: number) {
@@ -21,13 +29,16 @@ export class Verdicts {
   }
 
   /** Undefined for what has to be read before anybody knows. */
-  find(digest: Digest, identity: string): Verdict | undefined {
+  find(digest: Digest, { identity, changedAt }: State): Verdict | undefined {
     const found = this.#found.get(digest)
     if (found?.identity !== identity) return undefined
-    return found.verdict === 'right' && Date.now() - found.at >= this.#ageMs ? undefined : found.verdict
+    // What is wrong is so on its way into quarantine, too.
+    if (found.verdict === 'wrong') return 'wrong'
+    if (found.changedAt !== changedAt) return undefined
+    return found.verdict === 'right' && Date.now() - found.foundAt >= this.#ageMs ? undefined : found.verdict
   }
 
-  note(digest: Digest, identity: string, verdict: Verdict): void {
-    this.#found.set(digest, { identity, verdict, at: Date.now() })
+  note(digest: Digest, { identity, changedAt }: State, verdict: Verdict): void {
+    this.#found.set(digest, { identity, changedAt, verdict, foundAt: Date.now() })
   }
 }

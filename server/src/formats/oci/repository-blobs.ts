@@ -29,8 +29,11 @@ export class BlobReader {
     this.#remembered = new ReadCache(dependencies.database)
   }
 
-  /** @throws RegistryError NAME_UNKNOWN, BLOB_UNKNOWN */
-  async get(repository: string, digest: Digest): Promise<ServedBlob> {
+  /**
+   * @param isRead whether its content is going to be read.
+   * @throws RegistryError NAME_UNKNOWN, BLOB_UNKNOWN
+   */
+  async get(repository: string, digest: Digest, isRead: boolean): Promise<ServedBlob> {
     const found = await this.#remembered.get(`${repository}@${digest}`, async () => {
       const connection = this.#database.read
       const repositoryId = await requireRepository(connection, repository)
@@ -38,7 +41,7 @@ export class BlobReader {
       const sizeBytes = (await this.#blobs.sizes(connection, repositoryId, [digest])).get(digest)
       return sizeBytes === undefined ? undefined : { sizeBytes }
     })
-    const content = found === undefined ? undefined : await this.#blobs.open(digest, found.sizeBytes)
+    const content = found === undefined ? undefined : await this.#blobs.open(digest, found.sizeBytes, isRead)
     if (found === undefined || content === undefined) throw blobUnknown(repository, digest)
     return { sizeBytes: found.sizeBytes, content }
   }

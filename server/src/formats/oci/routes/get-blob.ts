@@ -20,11 +20,12 @@ export const getBlob: OciRoute = (context) => ({
   config: { right: 'pull', handler: 'blob' },
   handler: async (request, reply) => {
     const digest = parseDigest(pathParameter(request, 'digest'))
-    const { sizeBytes, content } = await context.blobReader.get(requestedRepository(request), digest)
+    const isRead = request.method === 'GET'
+    const { sizeBytes, content } = await context.blobReader.get(requestedRepository(request), digest, isRead)
     let isHandedOn = false
     try {
       const range = prepareReply(request, reply, { digest, sizeBytes })
-      if (range === undefined || request.method === 'HEAD' || sizeBytes === 0) return await reply.send()
+      if (range === undefined || !isRead || sizeBytes === 0) return await reply.send()
       if (Buffer.isBuffer(content)) return await reply.send(content.subarray(range.start, range.end + 1))
       isHandedOn = true
       return await context.sender.send(reply, content, range)
