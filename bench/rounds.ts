@@ -28,7 +28,9 @@ export async function runWork(
   { folder, rounds }: { folder: string; rounds: number },
 ): Promise<readonly CaseResult[]> {
   const workFolder = join(folder, work.name)
-  const participants = kinds.filter((kind) => kind.isRegistry || work.includesStaticFiles)
+  const participants = kinds.filter((kind) =>
+    work.isOwn === true ? kind.name === 'entrepot' : kind.isRegistry || work.includesStaticFiles,
+  )
   const servers = await Promise.all(
     participants.map((kind) => Server.create(kind, join(workFolder, kind.name), work.isSecure === true)),
   )

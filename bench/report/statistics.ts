@@ -1,5 +1,14 @@
 /** What a reading counts in. The unit also says whether more or less of it is better. */
-export type Unit = 'req/s' | 'MB/s' | 'ms' | 'MiB' | 'cpu s/GiB' | 'cpu µs/request'
+export type Unit =
+  | 'req/s'
+  | 'MB/s'
+  | 'ms'
+  | 'MiB'
+  | 'cpu s/GiB'
+  | 'cpu µs/request'
+  | 'ms p99 pull'
+  | 'ms p99 push'
+  | 'removals/s'
 
 /** The ratios of one comparison: above 1 the first server is better, below 1 the second. */
 export interface Advantage {
@@ -16,6 +25,12 @@ export function median(values: readonly number[]): number {
   return (upper + lower) / 2
 }
 
+/** The smallest value that is not exceeded by that part of the values, such as 0.99. NaN for an empty list. */
+export function percentile(values: readonly number[], part: number): number {
+  const sorted = values.toSorted((a, b) => a - b)
+  return sorted[Math.ceil(sorted.length * part) - 1] ?? Number.NaN
+}
+
 /**
  * How many times better `ours` is than `theirs`, round by round, so that a slow minute of the machine, which hits both
  * servers of a round, cancels out. Undefined when the two did not run the same number of rounds.
@@ -30,5 +45,5 @@ export function advantage(ours: readonly number[], theirs: readonly number[], un
 }
 
 function isMoreBetter(unit: Unit): boolean {
-  return unit === 'req/s' || unit === 'MB/s'
+  return unit === 'req/s' || unit === 'MB/s' || unit === 'removals/s'
 }

@@ -52,14 +52,18 @@ export class Server {
 
   /**
    * Starts the server and waits for its first answer: `200` to `GET /v2/` (of nginx, any answer).
+   * @param environment variables that change its configuration
    * @returns how long that took, in milliseconds
    * @throws Error with what the server printed when it ends or stays silent
    */
-  async start(): Promise<number> {
+  async start(environment: Readonly<Record<string, string>> = {}): Promise<number> {
     if (this.isSecure) this.#certificate ??= await createCertificate(this.#folder, 'bench')
     const { file, args } = await this.kind.configure(this.#folder, this.port, this.#certificate)
     const startedAt = performance.now()
-    const child = spawn(file, args, { env: serverEnvironment(), stdio: ['ignore', 'ignore', 'pipe'] })
+    const child = spawn(file, args, {
+      env: { ...serverEnvironment(), ...environment },
+      stdio: ['ignore', 'ignore', 'pipe'],
+    })
     this.#child = child
     living.add(child)
     child.once('exit', () => living.delete(child))

@@ -1,5 +1,6 @@
 import { makeBlobGetWork, makeSecureBlobGetWork } from './blob-get.ts'
 import { makeCatalogWork } from './catalog.ts'
+import { makeGarbageCollectionWork } from './garbage-collection.ts'
 import { makeManifestWork } from './manifest.ts'
 import { makeMemoryWork } from './memory.ts'
 import { makeChunkedPushWork, makeMonolithicPushWork, makeStreamedPushWork } from './push.ts'
@@ -17,6 +18,7 @@ export const ALL_WORK: readonly MakeWork[] = [
   makeStreamedPushWork,
   makeStartUpWork,
   makeMemoryWork,
+  makeGarbageCollectionWork,
   makeCatalogWork,
   makeTagListWork,
 ]

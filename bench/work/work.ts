@@ -29,6 +29,8 @@ export interface Work {
   readonly cases: readonly Case[]
   /** True when nginx takes part, as the limit. */
   readonly includesStaticFiles: boolean
+  /** True when no peer can do it: the figures then stand alone. */
+  readonly isOwn?: boolean
   /** True when the cases start and stop the server themselves; else it runs from before `prepare` to the end. */
   readonly startsServers: boolean
   /** True when the servers speak TLS. */

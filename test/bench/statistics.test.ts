@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { advantage, median } from '../../bench/report/statistics.ts'
+import { advantage, median, percentile } from '../../bench/report/statistics.ts'
 
 test('the median of an odd number of values is the middle one, whatever their order', () => {
   assert.equal(median([9, 1, 5]), 5)
@@ -21,6 +21,13 @@ test('more requests a second are an advantage above 1', () => {
 
 test('fewer milliseconds are an advantage above 1', () => {
   assert.deepEqual(advantage([2, 2, 2], [4, 6, 8], 'ms'), { median: 3, lowest: 2, highest: 4 })
+})
+
+test('the 99th percentile is what one in a hundred exceeds', () => {
+  const values = Array.from({ length: 200 }, (_, index) => 200 - index)
+  assert.equal(percentile(values, 0.99), 198)
+  assert.equal(percentile([7], 0.99), 7)
+  assert.ok(Number.isNaN(percentile([], 0.99)))
 })
 
 test('more memory is an advantage below 1', () => {

@@ -1,11 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Digest } from '@entrepot/oci'
 import type { Database } from '#platform/database'
-import { deleteMembership } from './blob-rows.ts'
 import { type BlobReferences, findUnowned, membershipsWithout } from './garbage-decisions.ts'
 import {
+  deleteMemberships,
+  deleteNotes,
   deleteStored,
-  deleteUnneeded,
   findUnneeded,
   insertUnneeded,
   listMemberships,
@@ -122,17 +122,14 @@ export class GarbageCollector {
       const page = await listUnneeded(this.#database.read, until, this.#removeSize)
       if (page.length === 0) return
       report.unlinkedBlobs += await this.#database.transaction(async (transaction) => {
-        const unneeded = new Set(
-          await membershipsWithout(page, async (repositoryId, digests) =>
-            this.#references.findNeeded(transaction, repositoryId, digests),
-          ),
-        )
         let unlinked = 0
-        for (const membership of page) {
-          // Whoever asked for the blob meanwhile, and was told that it is there, has taken the note away.
-          const isNoted = await deleteUnneeded(transaction, membership)
-          if (!isNoted || !unneeded.has(membership)) continue
-          if (await deleteMembership(transaction, membership.repositoryId, membership.digest)) unlinked++
+        for (const [repositoryId, ofRepository] of Map.groupBy(page, (membership) => membership.repositoryId)) {
+          const digests = ofRepository.map((membership) => membership.digest)
+          // Whoever asked for a blob meanwhile, and was told that it is there, has taken the note away.
+          const noted = await deleteNotes(transaction, repositoryId, digests)
+          const needed = await this.#references.findNeeded(transaction, repositoryId, noted)
+          const unneeded = noted.filter((digest) => !needed.has(digest))
+          unlinked += await deleteMemberships(transaction, repositoryId, unneeded)
         }
         return unlinked
       })

@@ -88,6 +88,35 @@ export async function deleteUnneeded(transaction: Transaction, membership: Membe
   return result.numDeletedRows > 0n
 }
 
+/** Forgets that nothing needs some of a repository's blobs. @returns those of which that was noted. */
+export async function deleteNotes(
+  transaction: Transaction,
+  repositoryId: RepositoryId,
+  digests: readonly Digest[],
+): Promise<Digest[]> {
+  const rows = await tables(transaction)
+    .deleteFrom('unneeded_blobs')
+    .where('repository_id', '=', repositoryId)
+    .where('digest', 'in', digests)
+    .returning('digest')
+    .execute()
+  return rows.map((row) => row.digest)
+}
+
+/** Takes blobs from a repository; others keep them. @returns how many of them it had. */
+export async function deleteMemberships(
+  transaction: Transaction,
+  repositoryId: RepositoryId,
+  digests: readonly Digest[],
+): Promise<number> {
+  const result = await tables(transaction)
+    .deleteFrom('repository_blobs')
+    .where('repository_id', '=', repositoryId)
+    .where('digest', 'in', digests)
+    .executeTakeFirst()
+  return Number(result.numDeletedRows)
+}
+
 /** Up to `limit` digests of all that is stored, after one, in their order. */
 export async function listStored(connection: Connection, after: Digest | undefined, limit: number): Promise<Digest[]> {
   let select = tables(connection).selectFrom('blobs').select('digest').orderBy('digest').limit(limit)
