@@ -19,7 +19,7 @@ import { byTier } from './tier.ts'
 
 const KIBIBYTE = 1024
 const MEBIBYTE = 1024 * KIBIBYTE
-const BLOBS = byTier({ quick: 25, ci: 100, release: 1_000 })
+const BLOBS = byTier({ quick: 25, ci: 60, release: 1_000 })
 /** Larger ones are not kept in memory. */
 const SMALL_BYTES = 256 * KIBIBYTE
 const WAYS = ['at once', 'in chunks', 'as one stream', 'by a mount that falls back'] as const
