@@ -10,12 +10,17 @@ import {
   strings,
 } from '../registry-client.ts'
 import { ARTIFACT_TYPES, BLOBS, MANIFESTS, TAGS, type SequenceBlob, type SequenceManifest } from './sequence-content.ts'
-import type { Presence, RepositoryModel } from './sequence-model.ts'
+import type { ManagementAnswer } from '../operations/management-request.ts'
+import type { Presence, RepositoryModel, Restoration } from './sequence-model.ts'
 import type { SharedRegistry } from './shared-registry.ts'
 
 export interface Real {
   readonly registry: SharedRegistry
+  readonly restore: Restore
 }
+
+/** Restores a tag, which may get another name, or a manifest. */
+type Restore = (repository: string, reference: string, as?: string) => Promise<ManagementAnswer>
 
 /** Two repositories: blobs are mounted from one to the other. */
 export interface Model {
@@ -25,6 +30,7 @@ export interface Model {
 /** What an operation works on. */
 interface Target {
   readonly client: RegistryClient
+  readonly restore: Restore
   readonly repository: RepositoryModel
   readonly other: RepositoryModel
 }
@@ -51,10 +57,10 @@ class Operation implements fc.AsyncCommand<Model, Real> {
     return true
   }
 
-  async run({ repositories }: Model, { registry }: Real): Promise<void> {
+  async run({ repositories }: Model, { registry, restore }: Real): Promise<void> {
     const [repository, other] = this.#number === 0 ? repositories : repositories.toReversed()
     assert.ok(repository !== undefined && other !== undefined)
-    await registry.use(async (client) => this.#perform({ client, repository, other }))
+    await registry.use(async (client) => this.#perform({ client, restore, repository, other }))
   }
 
   toString(): string {
@@ -113,7 +119,15 @@ export const operations: fc.Arbitrary<fc.AsyncCommand<Model, Real>> = fc.oneof(
         pushManifest(target, manifest, { tags: named, byTag }),
   ),
   weighted(
-    30,
+    150,
+    fc.tuple(manifests, tags),
+    ([manifest, tag]) => `push all of ${nameOf(manifest)} as ${tag}`,
+    ([manifest, tag]) =>
+      async (target) =>
+        pushWhole(target, manifest, [tag]),
+  ),
+  weighted(
+    60,
     tags,
     (tag) => `delete the tag ${tag}`,
     (tag) => async (target) => deleteTag(target, tag),
@@ -129,6 +143,31 @@ export const operations: fc.Arbitrary<fc.AsyncCommand<Model, Real>> = fc.oneof(
     blobs,
     (blob) => `delete ${nameOf(blob)}`,
     (blob) => async (target) => deleteBlob(target, blob),
+  ),
+  // Of what is there and of what rests, for few sequences would name that by chance.
+  weighted(
+    40,
+    fc.tuple(fc.nat(5), manifests),
+    ([number, manifest]) => `delete the manifest number ${number}, or ${nameOf(manifest)}`,
+    ([number, manifest]) =>
+      async (target) =>
+        deleteManifest(target, oneOf(target.repository.manifests, number) ?? manifest),
+  ),
+  weighted(
+    60,
+    fc.tuple(fc.nat(5), manifests),
+    ([number, manifest]) => `restore the manifest number ${number}, or ${nameOf(manifest)}`,
+    ([number, manifest]) =>
+      async (target) =>
+        restoreManifest(target, oneOf(target.repository.deletedManifests, number) ?? manifest),
+  ),
+  weighted(
+    60,
+    fc.tuple(fc.nat(5), tags, fc.option(tags, { nil: undefined, freq: 1 })),
+    ([number, tag, as]) => `restore the tag number ${number}, or ${tag}, as ${as ?? 'it was'}`,
+    ([number, tag, as]) =>
+      async (target) =>
+        restoreTag(target, oneOf(target.repository.deletedTags, number) ?? tag, as),
   ),
   weighted(
     40,
@@ -172,11 +211,14 @@ export const operations: fc.Arbitrary<fc.AsyncCommand<Model, Real>> = fc.oneof(
 )
 
 /** Pulls and lists all that there may be, and compares. */
-export async function verifyRepositories({ repositories: [first, second] }: Model, { registry }: Real): Promise<void> {
+export async function verifyRepositories(
+  { repositories: [first, second] }: Model,
+  { registry, restore }: Real,
+): Promise<void> {
   await registry.use(async (client) => {
     for (const target of [
-      { client, repository: first, other: second },
-      { client, repository: second, other: first },
+      { client, restore, repository: first, other: second },
+      { client, restore, repository: second, other: first },
     ]) {
       for (const tag of TAGS) await pullTag(target, tag)
       for (const manifest of MANIFESTS) await pullManifest(target, manifest)
@@ -262,6 +304,17 @@ async function pushManifest(
   repository.addManifest(manifest, named)
 }
 
+const oneOf = <Item>(items: readonly Item[], number: number): Item | undefined => items[number % items.length]
+
+/** Pushes what a manifest needs, then the manifest: by themselves few sequences come to that. */
+async function pushWhole(target: Target, manifest: SequenceManifest, named: readonly string[]): Promise<void> {
+  for (const child of MANIFESTS.filter(({ digest }) => manifest.manifests.includes(digest))) {
+    await pushWhole(target, child, [])
+  }
+  for (const blob of BLOBS.filter(({ digest }) => manifest.blobs.includes(digest))) await pushBlob(target, blob, 'POST')
+  await pushManifest(target, manifest, { tags: named, byTag: false })
+}
+
 async function deleteTag({ client, repository }: Target, tag: string): Promise<void> {
   const answer = await client.delete(`/v2/${repository.name}/manifests/${tag}`)
   assert.equal(answer.status, repository.removeTag(tag) ? 202 : 404, describe(answer))
@@ -282,6 +335,21 @@ async function deleteBlob({ client, repository }: Target, { digest }: SequenceBl
   }
   observed(answer, repository.presenceOf(digest), { there: 202, absent: 404 })
   repository.removeBlob(digest)
+}
+
+async function restoreManifest({ restore, repository }: Target, { digest }: SequenceManifest): Promise<void> {
+  assertRestored(await restore(repository.name, digest), repository.restoreManifest(digest))
+}
+
+async function restoreTag({ restore, repository }: Target, tag: string, as: string | undefined): Promise<void> {
+  assertRestored(await restore(repository.name, tag, as), repository.restoreTag(tag, as ?? tag))
+}
+
+function assertRestored({ status, body }: ManagementAnswer, expected: Restoration): void {
+  assert.equal(status, expected.status, JSON.stringify(body))
+  if (status !== 200) return
+  assert.deepEqual(strings(body['manifests']).toSorted(), expected.manifests.toSorted())
+  assert.deepEqual([body['tags'], body['takenTags']], [expected.tags, expected.takenTags])
 }
 
 async function listTags({ client, repository }: Target, size: number): Promise<void> {

@@ -158,6 +158,19 @@ test('a tag whose name was given anew is restored under another name only, and t
   assert.deepEqual(await listTrash(registry, name), [])
 })
 
+test('a tag that came back under the name of another deleted one can be deleted again', async (t) => {
+  const { registry, client } = await start(t)
+  const name = uniqueName('trash')
+  const { bytes, descriptor } = await client.pushImage(name, { reference: 'v1' })
+  await client.pushManifest(name, bytes, mediaTypes.image, { reference: 'v2' })
+  await deleteManifest(client, name, 'v1')
+  await deleteManifest(client, name, 'v2')
+  assert.equal((await restore(registry, name, 'v1', 'v2')).status, 200)
+  assert.deepEqual(await listTrash(registry, name), [])
+  await deleteManifest(client, name, 'v2')
+  assert.deepEqual(await listTrash(registry, name), [`v2@${descriptor.digest}`])
+})
+
 test('a tag comes back with its manifest, where both were deleted', async (t) => {
   const { registry, client } = await start(t)
   const name = uniqueName('trash')

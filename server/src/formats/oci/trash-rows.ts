@@ -165,6 +165,8 @@ export async function findDeletedTag(
     .where('repository_id', '=', repositoryId)
     .where('name', '=', name)
     .orderBy('deleted_at', 'desc')
+    // Of one millisecond, the later one has the higher number.
+    .orderBy(sql`rowid`, 'desc')
     .limit(1)
     .executeTakeFirst()
   return row?.digest
@@ -234,6 +236,8 @@ export async function moveTagBack(
     .where('name', '=', tag.name)
     .returning([...TAG_COLUMNS])
     .executeTakeFirstOrThrow()
+  // A tag that is there does not rest: the other name may have stood for the same manifest before.
+  await deleteRestingTags(transaction, repositoryId, tag.digest, [asName])
   await db
     .insertInto('tags')
     .values({ ...resting, name: asName })
@@ -252,12 +256,20 @@ export async function forgetPushed(
   tags: readonly string[],
 ): Promise<void> {
   await deleteRestingManifest(transaction, repositoryId, digest)
-  if (tags.length === 0) return
+  if (tags.length > 0) await deleteRestingTags(transaction, repositoryId, digest, tags)
+}
+
+async function deleteRestingTags(
+  transaction: Transaction,
+  repositoryId: RepositoryId,
+  digest: Digest,
+  names: readonly string[],
+): Promise<void> {
   await tables(transaction)
     .deleteFrom('deleted_tags')
     .where('repository_id', '=', repositoryId)
     .where('digest', '=', digest)
-    .where('name', 'in', tags)
+    .where('name', 'in', names)
     .execute()
 }
 
