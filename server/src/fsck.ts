@@ -167,7 +167,7 @@ async function describeDangling(database: DatabaseInspection, row: DanglingRow):
   const { repository_id: id, name, digest, parent, child } = row.values
   const repository = typeof id === 'bigint' ? await findRepositoryName(database.read, Number(id)) : undefined
   const content = [digest, parent, child].find((value) => typeof value === 'string')
-  const what = row.table === 'tags' ? `the tag ${JSON.stringify(name)}` : `a row of ${row.table}`
+  const what = row.table === 'tags' ? `the tag ${JSON.stringify(String(name))}` : `a row of ${row.table}`
   return finding(
     'row-dangling',
     `${what} refers to a row of ${row.parent} that is not there: restore a backup of the database, or push it again`,

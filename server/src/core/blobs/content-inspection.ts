@@ -20,11 +20,13 @@ export type ContentState =
   | { readonly kind: 'other-size'; readonly sizeBytes: number }
   | { readonly kind: 'damaged'; readonly sizeBytes: number }
 
-/** Reads and hashes what is in the store, no faster than it may. */
+/** Reads and hashes what is in the store, one content after the other, no faster than it may. */
 export class ContentInspector {
   readonly #blobs: string
   readonly #bytesPerMs: number
   readonly #onHashed: (bytes: number) => void
+  /** One for all: a new one for each small file would cost more than reading it. */
+  readonly #buffer = Buffer.allocUnsafeSlow(READ_SIZE_BYTES)
   #dueAt = 0
 
   /**
@@ -87,7 +89,7 @@ export class ContentInspector {
   async #hash(file: FileHandle, digest: Digest): Promise<{ digest: string; sizeBytes: number }> {
     const algorithm = digestAlgorithm(digest)
     const hash = createHash(algorithm)
-    const buffer = Buffer.allocUnsafeSlow(READ_SIZE_BYTES)
+    const buffer = this.#buffer
     let sizeBytes = 0
     for (;;) {
       const { bytesRead } = await file.read(buffer, 0, buffer.length, sizeBytes)
