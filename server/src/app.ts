@@ -188,7 +188,7 @@ function createGarbage(
     ),
     database,
     log: log.child({ module: 'garbage-collection' }),
-    onRun: (report) => metrics.observeGarbageCollection(report),
+    onRun: (run) => metrics.observeGarbageCollection(run),
   })
   return {
     runs,

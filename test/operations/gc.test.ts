@@ -187,6 +187,9 @@ test('a run that fails says why, keeps what it has done in the history, and the 
   const [failed] = (await state()).runs
   assert.match(failed?.error ?? '', /directory/i)
   assert.equal(failed?.unlinkedBlobs, 1)
+  const metrics = (await client.get('/metrics')).body.toString()
+  assert.match(metrics, /^entrepot_garbage_unlinked_blobs_total 1$/m)
+  assert.match(metrics, /^entrepot_garbage_last_run_timestamp_seconds 0$/m, 'it did not get to its end')
   await client.pushBlob(uniqueName(), randomBlob(2_000))
   assert.equal((await collect()).removedBytes, 2_000)
 })

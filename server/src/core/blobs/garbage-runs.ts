@@ -25,7 +25,7 @@ export class GarbageRuns {
   readonly #collector: GarbageCollector
   readonly #database: Database
   readonly #log: Logger
-  readonly #onRun: (report: GarbageReport) => void
+  readonly #onRun: (run: GarbageRun) => void
   #last: Promise<unknown> = Promise.resolve()
   #underWay: GarbageProgress | null = null
 
@@ -34,7 +34,7 @@ export class GarbageRuns {
     collector: GarbageCollector
     database: Database
     log: Logger
-    onRun: (report: GarbageReport) => void
+    onRun: (run: GarbageRun) => void
   }) {
     this.#collector = dependencies.collector
     this.#database = dependencies.database

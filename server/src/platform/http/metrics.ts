@@ -19,6 +19,8 @@ interface GarbageReport {
   readonly unlinkedBlobs: number
   readonly removedContents: number
   readonly removedBytes: number
+  /** What stopped it; null when it got to its end. */
+  readonly error: string | null
 }
 
 /** What clients may write there is not bounded, what is counted must be. */
@@ -89,13 +91,13 @@ function garbageObserver(registers: Registry[]): (report: GarbageReport) => void
   const removedBytes = counter('removed_bytes_total', 'The bytes of removed contents.')
   const lastRun = new Gauge({
     name: 'entrepot_garbage_last_run_timestamp_seconds',
-    help: 'When the last run of the garbage collector ended.',
+    help: 'When the garbage collector last got to its end.',
     registers,
   })
   return (report) => {
     unlinked.inc(report.unlinkedBlobs)
     removed.inc(report.removedContents)
     removedBytes.inc(report.removedBytes)
-    lastRun.setToCurrentTime()
+    if (report.error === null) lastRun.setToCurrentTime()
   }
 }
