@@ -9,8 +9,8 @@ import { Random } from '../random.ts'
 import { faultSeed } from './fault-seed.ts'
 import { byTier } from './tier.ts'
 
-const ROUNDS = byTier({ quick: 5, ci: 60, release: 2_000 })
-const KILLS = byTier({ quick: 3, ci: 20, release: 500 })
+const ROUNDS = byTier({ quick: 5, ci: 40, release: 2_000 })
+const KILLS = byTier({ quick: 3, ci: 10, release: 500 })
 const TIMEOUT_MS = byTier({ quick: 60_000, ci: 300_000, release: 4 * 3_600_000 })
 /** Long enough for a push to come through between two looks, mostly. */
 const GARBAGE = { age: '300ms', interval: '20ms' }
