@@ -78,3 +78,12 @@ test('every link within the documents leads to a file that is there', async () =
     }
   }
 })
+
+test('every test that the page on durability names is there', async () => {
+  const tests = await readdir(join(ROOT, 'test/faults'))
+  for (const page of ['durability.md', 'durability.zh-CN.md']) {
+    const named = [...(await readText(join('docs/reference', page))).matchAll(/`([a-z0-9-]+\.test\.ts)`/g)]
+    assert.ok(named.length > 10, page)
+    for (const [, name = ''] of named) assert.ok(tests.includes(name), `${page}: ${name}`)
+  }
+})
