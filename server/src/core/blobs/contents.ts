@@ -141,7 +141,10 @@ export class Contents {
     }
   }
 
-  /** Notes that content is damaged, and puts it aside, but not bytes that are right and only have another size than the row says. */
+  /**
+   * Notes that content is damaged, and puts it aside.
+   * @param isHashed false where only its size is wrong: that may be the row's mistake, and right bytes are not moved.
+   */
   #condemn(digest: Digest, content: StoredContent, isHashed = true): void {
     if (this.#verdicts.find(digest, content) === 'wrong') return
     this.#verdicts.note(digest, content, 'wrong')
