@@ -122,6 +122,20 @@ test('people read one line for each finding and a sum, and how far a long check 
   assert.match(nowhere.stderr, /there is no data folder/)
 })
 
+test('who has read enough, as with head, ends a check without an error', async (t) => {
+  const { folder } = await makeStore(t)
+  // More lines than fit into a pipe that nobody reads any more.
+  const strays = Array.from({ length: 2_000 }, (_, index) => join(folder, 'data', 'blobs', `stray-${index}`))
+  await Promise.all(strays.map(async (path) => writeFile(path, '')))
+  const script = `set -o pipefail; "$0" "$@" | head -n 1`
+  const { code, stdout, stderr } = await entrepot(['fsck', join(folder, 'config.yml')], {
+    through: ['bash', '-c', script],
+  })
+  assert.match(stdout, /^notice: stray-name: [^\n]+\n$/)
+  assert.equal(code, 1)
+  assert.doesNotMatch(stderr, /EPIPE/)
+})
+
 /** Every file of a folder with its size, its time and its bytes' digest. */
 async function listing(root: string): Promise<string[]> {
   const entries = await readdir(root, { recursive: true, withFileTypes: true })

@@ -45,6 +45,7 @@ Examples:
         isQuarantining: options.quarantine ?? false,
         bytesPerSecond: options.rate === undefined ? undefined : options.rate * MEBIBYTE,
       })
+      process.stdout.once('error', endUnread)
       const endProgress = startProgress(check)
       try {
         const errors = options.json ? await printJson(check) : await printText(check)
@@ -53,6 +54,12 @@ Examples:
         endProgress()
       }
     })
+}
+
+/** Whoever reads the findings, such as `head`, may have seen enough; nothing is known of the rest. */
+function endUnread(error: Error): void {
+  if ('code' in error && error.code === 'EPIPE') process.exit(1)
+  throw error
 }
 
 function parseRate(text: string): number {
