@@ -2,6 +2,7 @@ import { mkdir } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { createAccess, isAction } from '#core/access'
 import {
+  correctUnneededTimes,
   createBlobs,
   FilesystemStore,
   GarbageCollector,
@@ -15,6 +16,7 @@ import {
 import {
   BlobReader,
   createLinks,
+  correctOciTimes,
   createOciMaintenance,
   createOciUses,
   foldRepositoryName,
@@ -24,6 +26,7 @@ import {
   registerOci,
   repositoryOf,
 } from '#formats/oci'
+import { steadyNow } from '#platform/clock'
 import { type Database, isNewDatabase, lockFolder, migrate, openSqlite } from '#platform/database'
 import { createHealth, type Health } from '#platform/health'
 import {
@@ -148,6 +151,10 @@ async function openStorage(config: Config, { metrics, log }: Pick<Foundation, 'm
   if (isNewDatabase(databaseIn(folder)) && !(await store.isEmpty())) throw databaseMissing(folder)
   const database = openSqlite(databaseIn(folder))
   await migrate(database, MIGRATIONS)
+  await database.transaction(async (transaction) => {
+    await correctUnneededTimes(transaction, steadyNow())
+    await correctOciTimes(transaction, steadyNow())
+  })
   const contentTurns = new Turns(CONTENT_TURN_TIMEOUT_MS, 'storing the same content')
   const uploads = new Uploads({ database, store, contentTurns, maxOpen: config.limits.uploads })
   return {
@@ -158,6 +165,7 @@ async function openStorage(config: Config, { metrics, log }: Pick<Foundation, 'm
       database,
       store,
       contentTurns,
+      uploads,
       log: log.child({ module: 'blobs' }),
       policy: contentPolicy(config, () => metrics.observeDamage()),
     }),

@@ -15,6 +15,7 @@ import { type ContentPolicy, Contents, type ServedContent } from './contents.ts'
 import { deleteUnneeded, findUnneeded } from './garbage-rows.ts'
 import type { BlobStore } from './store.ts'
 import type { Turns } from './turns.ts'
+import type { Uploads } from './uploads.ts'
 
 /** How many repositories are looked at for a blob that is mounted without saying from where. */
 const MAX_MOUNT_CANDIDATES = 100
@@ -59,10 +60,11 @@ export function createBlobs(dependencies: {
   database: Database
   store: BlobStore
   contentTurns: Turns
+  uploads: Uploads
   log: Logger
   policy: ContentPolicy
 }): Blobs {
-  const { database, store, contentTurns } = dependencies
+  const { database, store, contentTurns, uploads } = dependencies
 
   const contents = new Contents(dependencies)
 
@@ -89,14 +91,16 @@ export function createBlobs(dependencies: {
       const storedBytes = await findStoredSize(database.read, digest)
       if (storedBytes !== undefined && (await contents.isRight(digest, storedBytes))) return
       const id = randomUUID()
-      try {
-        // A copy: the store frees what it is given.
-        await store.appendUpload(id, 0, once(Buffer.from(bytes)))
-        await store.finishUpload(id, digest, bytes.byteLength)
-      } catch (error) {
-        await store.removeUpload(id)
-        throw error
-      }
+      await uploads.use(id, async () => {
+        try {
+          // A copy: the store frees what it is given.
+          await store.appendUpload(id, 0, once(Buffer.from(bytes)))
+          await store.finishUpload(id, digest, bytes.byteLength)
+        } catch (error) {
+          await store.removeUpload(id)
+          throw error
+        }
+      })
     },
     exclusively: async (digest, work) => contentTurns.take(digest, work),
     record: insertBlob,

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Digest } from '@entrepot/oci'
+import { steadyNow } from '#platform/clock'
 import type { Database } from '#platform/database'
 import { type BlobReferences, findUnowned, membershipsWithout } from './garbage-decisions.ts'
 import {
@@ -92,7 +93,7 @@ export class GarbageCollector {
   async run(report: GarbageReport): Promise<boolean> {
     await this.#beforeRun(() => this.#isEnding)
     await this.#noteUnneeded()
-    await this.#unlinkUnneeded(Date.now() - this.#options.ageMs, report)
+    await this.#unlinkUnneeded(steadyNow() - this.#options.ageMs, report)
     await this.#removeUnownedContents(report)
     return !this.#isEnding
   }
@@ -107,7 +108,7 @@ export class GarbageCollector {
         return needed.union(await findUnneeded(this.#database.read, repositoryId, digests))
       })
       if (unneeded.length > 0) {
-        await this.#database.transaction(async (transaction) => insertUnneeded(transaction, unneeded, Date.now()))
+        await this.#database.transaction(async (transaction) => insertUnneeded(transaction, unneeded, steadyNow()))
       }
       after = page.at(-1)
       if (page.length < LOOK_SIZE) return

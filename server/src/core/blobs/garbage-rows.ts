@@ -172,3 +172,8 @@ export async function deleteStored(transaction: Transaction, digests: readonly D
     .execute()
   return rows.reduce((sum, row) => sum + row.size_bytes, 0)
 }
+
+/** Lets what was noted at a time that is still to come count from now: the clock was ahead, and has been set back. */
+export async function correctUnneededTimes(transaction: Transaction, now: number): Promise<void> {
+  await tables(transaction).updateTable('unneeded_blobs').set({ since: now }).where('since', '>', now).execute()
+}

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Digest } from '@entrepot/oci'
+import { steadyNow } from '#platform/clock'
 import type { Database } from '#platform/database'
 import { type BlobUses, membershipsWithout } from './garbage-decisions.ts'
 import { findUnneeded, listMemberships, listStoredUse, type Membership } from './garbage-rows.ts'
@@ -84,7 +85,7 @@ async function findUnneededContents(
   ageMs: number,
 ): Promise<Map<Digest, Unneeded>> {
   const found = new Map<Digest, Unneeded>()
-  const now = Date.now()
+  const now = steadyNow()
   let after: Membership | undefined
   for (;;) {
     const page = await listMemberships(database.read, after, LOOK_SIZE)

@@ -1,4 +1,5 @@
 import { setInterval } from 'node:timers'
+import { earlierNow } from '#platform/clock'
 import type { Logger } from '#platform/log'
 import type { Uploads } from './uploads.ts'
 
@@ -20,7 +21,7 @@ export function startUploadPurging(
 ): () => void {
   const { uploads, log } = dependencies
   const purge = async () => {
-    for (const id of await uploads.removeAbandoned(Date.now() - options.ageMs, options.isDryRun)) {
+    for (const id of await uploads.removeAbandoned(earlierNow() - options.ageMs, options.isDryRun)) {
       log.info({ upload: id, dryRun: options.isDryRun }, 'removing an abandoned upload')
     }
   }

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { type Digest, type DigestAlgorithm, digestAlgorithm, RegistryError } from '@entrepot/oci'
 import { ensureRepository, findRepositoryId } from '#core/repositories'
+import { earlierNow } from '#platform/clock'
 import type { Database } from '#platform/database'
 import { insertBlob, insertMembership } from './blob-rows.ts'
 import { ContentHash } from './content-hash.ts'
@@ -124,6 +125,11 @@ export class Uploads {
     })
   }
 
+  /** Runs work that keeps bytes under an id: while it goes on they are not abandoned, however old the disk says they are. */
+  async use<Result>(id: string, work: () => Promise<Result>): Promise<Result> {
+    return this.#turns.take(id, work)
+  }
+
   /** Gives up an upload. @throws RegistryError BLOB_UPLOAD_UNKNOWN */
   async cancel(repository: string, id: string): Promise<void> {
     await this.#turns.take(id, async () => {
@@ -184,7 +190,7 @@ export class Uploads {
     for await (const upload of this.#store.listUploads()) {
       if (times.has(upload.id)) times.set(upload.id, upload.modifiedAt)
     }
-    const idleBefore = Date.now() - IDLE_MS
+    const idleBefore = earlierNow() - IDLE_MS
     const idle = [...times]
       .filter(([id, time]) => time < idleBefore && !this.#turns.isTaken(id))
       .map(([, time]) => time)

@@ -1,3 +1,4 @@
+import { steadyNow } from '#platform/clock'
 import type { Digest } from '@entrepot/oci'
 import { LRUCache } from 'lru-cache'
 import type { StoredContent } from './store.ts'
@@ -35,10 +36,10 @@ export class Verdicts {
     // What is wrong is so on its way into quarantine, too.
     if (found.verdict === 'wrong') return 'wrong'
     if (found.changedAt !== changedAt) return undefined
-    return found.verdict === 'right' && Date.now() - found.foundAt >= this.#ageMs ? undefined : found.verdict
+    return found.verdict === 'right' && steadyNow() - found.foundAt >= this.#ageMs ? undefined : found.verdict
   }
 
   note(digest: Digest, { identity, changedAt }: State, verdict: Verdict): void {
-    this.#found.set(digest, { identity, changedAt, verdict, foundAt: Date.now() })
+    this.#found.set(digest, { identity, changedAt, verdict, foundAt: steadyNow() })
   }
 }

@@ -5,6 +5,7 @@
  * HTTP.
  */
 import type { FastifyInstance } from 'fastify'
+import { steadyNow } from '#platform/clock'
 import type { BlobReferences, BlobUses } from '#core/blobs'
 import type { OciContext, OciRoute } from './context.ts'
 import { findManifestDigests, findNeededChildren } from './manifest-rows.ts'
@@ -30,7 +31,7 @@ export { ManifestReader } from './manifest-reader.ts'
 export { type ManifestPolicy } from './manifest-checks.ts'
 export { checkManifestRows } from './row-check.ts'
 export { type ManifestDependencies } from './manifests.ts'
-export { createOciMaintenance, type OciMaintenance } from './maintenance.ts'
+export { correctOciTimes, createOciMaintenance, type OciMaintenance } from './maintenance.ts'
 export { findManifestRepository } from './row-check-rows.ts'
 export { ociMigrations } from './migrations.ts'
 export { BlobReader } from './repository-blobs.ts'
@@ -86,8 +87,8 @@ export function createOciUses(trashAgeMs: number): BlobUses {
     pulled: { findNeeded: findNeededChildren, findOwned: findManifestDigests },
     resting: {
       findNeeded: async (connection, repositoryId, digests) =>
-        findChildrenOfDeleted(connection, repositoryId, digests, Date.now() - trashAgeMs),
-      findOwned: async (connection, digests) => findDeletedDigests(connection, digests, Date.now() - trashAgeMs),
+        findChildrenOfDeleted(connection, repositoryId, digests, steadyNow() - trashAgeMs),
+      findOwned: async (connection, digests) => findDeletedDigests(connection, digests, steadyNow() - trashAgeMs),
     },
   }
 }

@@ -1,7 +1,10 @@
-import type { Database } from '#platform/database'
+import { steadyNow } from '#platform/clock'
+import type { Database, Transaction } from '#platform/database'
 import type { Logger } from '#platform/log'
 import { forgetTrash } from './trash.ts'
+import { correctTrashTimes } from './trash-list-rows.ts'
 import { deleteUntaggedManifests } from './untagged.ts'
+import { correctUntaggedTimes } from './untagged-rows.ts'
 
 export interface OciMaintenance {
   /** How long what was deleted rests; 0 means not at all. */
@@ -30,7 +33,13 @@ export function createOciMaintenance(
         { ...untagged, isEnding, onDelete: (manifest) => log.info({ ...manifest, dryRun: isDryRun }, text) },
       )
     }
-    const forgotten = await forgetTrash(database, { before: Date.now() - trashAgeMs, repository: undefined }, isEnding)
+    const forgotten = await forgetTrash(database, { before: steadyNow() - trashAgeMs, repository: undefined }, isEnding)
     if (forgotten.manifests + forgotten.tags > 0) log.info(forgotten, 'what rested in the trash was forgotten')
   }
+}
+
+/** Lets what happened at a time that is still to come, by a clock that was set back since, count from now. */
+export async function correctOciTimes(transaction: Transaction, now: number): Promise<void> {
+  await correctUntaggedTimes(transaction, now)
+  await correctTrashTimes(transaction, now)
 }

@@ -1,4 +1,5 @@
 import type { Reference } from '@entrepot/oci'
+import { steadyNow } from '#platform/clock'
 import type { Database } from '#platform/database'
 import { deleteManifestRow, findParent } from './manifest-rows.ts'
 import { inUse, manifestUnknown, requireRepository } from './manifests.ts'
@@ -21,7 +22,7 @@ export async function deleteManifest(
   reference: Reference,
 ): Promise<void> {
   const { database, hasTrash } = dependencies
-  const deletion = { deletedAt: Date.now(), reason: 'request' } as const
+  const deletion = { deletedAt: steadyNow(), reason: 'request' } as const
   await database.transaction(async (transaction) => {
     const repositoryId = await requireRepository(transaction, repository)
     if ('tag' in reference) {

@@ -98,3 +98,10 @@ export async function hasTrashBefore(
   }
   return (await manifests.executeTakeFirst()) !== undefined || (await tags.executeTakeFirst()) !== undefined
 }
+
+/** Lets what was deleted at a time that is still to come rest from now: the clock was ahead, and has been set back. */
+export async function correctTrashTimes(transaction: Transaction, now: number): Promise<void> {
+  const db = tables(transaction)
+  await db.updateTable('deleted_manifests').set({ deleted_at: now }).where('deleted_at', '>', now).execute()
+  await db.updateTable('deleted_tags').set({ deleted_at: now }).where('deleted_at', '>', now).execute()
+}

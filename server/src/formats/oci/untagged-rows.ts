@@ -141,3 +141,8 @@ export async function deleteUntagged(
       .execute()
   }
 }
+
+/** Lets what was noted at a time that is still to come count from now: the clock was ahead, and has been set back. */
+export async function correctUntaggedTimes(transaction: Transaction, now: number): Promise<void> {
+  await tables(transaction).updateTable('untagged_manifests').set({ since: now }).where('since', '>', now).execute()
+}

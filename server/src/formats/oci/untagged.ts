@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Digest } from '@entrepot/oci'
 import { findRepositoryName, type RepositoryId } from '#core/repositories'
+import { steadyNow } from '#platform/clock'
 import type { Connection } from '#platform/database'
 import type { ManifestDeletion } from './manifest-deletion.ts'
 import { deleteManifestRow } from './manifest-rows.ts'
@@ -46,7 +47,7 @@ export async function deleteUntaggedManifests(
   dependencies: ManifestDeletion,
   options: UntaggedOptions,
 ): Promise<number> {
-  const before = Date.now() - options.ageMs
+  const before = steadyNow() - options.ageMs
   await noteUntagged(dependencies, options)
   return deleteNoted(dependencies, options, before)
 }
@@ -63,7 +64,7 @@ async function noteUntagged({ database }: ManifestDeletion, options: UntaggedOpt
         // Some may have been deleted, tagged or listed since.
         const untagged = await findUntagged(transaction, repositoryId, [...fresh, ...stale])
         const noted = fresh.filter((digest) => untagged.has(digest)).map((digest) => ({ repositoryId, digest }))
-        await insertUntagged(transaction, noted, Date.now())
+        await insertUntagged(transaction, noted, steadyNow())
         await deleteUntagged(
           transaction,
           repositoryId,
@@ -115,7 +116,7 @@ async function deleteStillUntagged(
   return database.transaction(async (transaction) => {
     const noted = await findNotedUntagged(transaction, repositoryId, digests, before)
     const untagged = (await findUntagged(transaction, repositoryId, digests)).intersection(noted)
-    const deletion = { deletedAt: Date.now(), reason: 'policy' } as const
+    const deletion = { deletedAt: steadyNow(), reason: 'policy' } as const
     for (const digest of untagged) {
       if (hasTrash) await moveManifestToTrash(transaction, repositoryId, digest, deletion)
       else await deleteManifestRow(transaction, repositoryId, digest)
