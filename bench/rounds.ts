@@ -4,7 +4,7 @@ import type { KindName, ServerKind } from './servers/kinds.ts'
 import { Server } from './servers/server.ts'
 import { type Case, count, type Reading, type Work } from './work/work.ts'
 
-const PREPARE_TIMEOUT_MS = 300_000
+const PREPARE_TIMEOUT_MS = 600_000
 const MEASURE_TIMEOUT_MS = 180_000
 
 /** What one server did in one case: the readings of each counted round, or why there are none. */

@@ -52,6 +52,21 @@ export async function uploadBytes(
   await finishUpload(connection, await startUpload(connection, repository), payload, [content.bytes])
 }
 
+/** Pushes small content with its POST alone ("Single POST"): half the requests, where many blobs are to be laid out. */
+export async function postBytes(
+  connection: HttpConnection,
+  repository: string,
+  { digest, bytes }: { readonly digest: string; readonly bytes: Buffer },
+): Promise<void> {
+  const answer = await connection.request({
+    method: 'POST',
+    path: `/v2/${repository}/blobs/uploads/?digest=${digest}`,
+    headers: OCTETS,
+    body: { bytes: [bytes], length: bytes.length },
+  })
+  expectStatus(answer, 201, 'push by POST')
+}
+
 /** Makes a blob of another repository of the same registry known in this one ("Mounting a blob"). */
 export async function mountBlob(
   connection: HttpConnection,

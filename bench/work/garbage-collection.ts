@@ -3,9 +3,9 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { download } from '../client/download.ts'
-import { makeImage, pushImage } from '../client/image.ts'
+import { makeImage, putManifest } from '../client/image.ts'
 import { KIB, makePayload } from '../client/payload.ts'
-import { uploadBytes, uploadMonolithic } from '../client/upload.ts'
+import { postBytes, uploadMonolithic } from '../client/upload.ts'
 import { percentile } from '../report/statistics.ts'
 import { type Server, withConnections } from '../servers/server.ts'
 import { forEachOver } from './listing.ts'
@@ -45,12 +45,14 @@ export const makeGarbageCollectionWork: MakeWork = ({ quick }) => {
       await whileRunning(server, BY_COMMAND, async () => {
         const images = Array.from({ length: blobs / 2 / (LAYERS + 1) }, () => makeImage(LAYERS))
         kept.push(...images.flatMap((image) => image.blobs.slice(1).map(({ digest }) => digest)))
-        await forEachOver(server, images, async (connection, image) =>
-          pushImage(connection, KEPT, image, image.manifest.digest.slice(-8)),
+        const layers = images.flatMap((image) => image.blobs)
+        await forEachOver(server, layers, async (connection, blob) => postBytes(connection, KEPT, blob))
+        await forEachOver(server, images, async (connection, { manifest }) =>
+          putManifest(connection, KEPT, manifest, manifest.digest.slice(-8)),
         )
         await forEachOver(server, Array.from({ length: blobs / 2 }), async (connection) => {
           const { digest, read } = makePayload(BLOB_BYTES)
-          await uploadBytes(connection, GARBAGE, { digest, bytes: Buffer.concat([...read(0, BLOB_BYTES)]) })
+          await postBytes(connection, GARBAGE, { digest, bytes: Buffer.concat([...read(0, BLOB_BYTES)]) })
         })
       })
     },
