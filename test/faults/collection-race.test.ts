@@ -177,7 +177,9 @@ test('a blob that HEAD or a mount tells of is there for a manifest for as long a
   await pushAll(client, source, [config])
   await client.pushManifest(source, needing, mediaTypes.image)
   let [relied, kept, gone] = [0, 0, 0]
-  for (let round = 0; round < RACES / 10; round += 1) {
+  // On a busy machine a round may take longer than garbage stays, and proves nothing.
+  const isProven = () => relied > 0 && gone > 0
+  for (let round = 0; round < RACES / 10 || (!isProven() && round < RACES); round += 1) {
     const name = uniqueName('races')
     await pushAll(client, name, blobs)
     // Asked for about when the collector takes them, which it does in the order in which they were pushed.
@@ -205,7 +207,7 @@ test('a blob that HEAD or a mount tells of is there for a manifest for as long a
     assert.equal(pushed.status, 201, describe(pushed))
   }
   t.diagnostic(`${relied} pushes relied on what they were told of ${kept} blobs, ${gone} were gone`)
-  assert.ok(relied > 0 && gone > 0, `${relied} pushes relied on what they were told, ${gone} blobs were gone`)
+  assert.ok(isProven(), `${relied} pushes relied on what they were told, ${gone} blobs were gone`)
   await registry.stop()
   await expectSound(t, registry.dataDirectory)
 })

@@ -364,6 +364,7 @@ async function listTags({ client, repository }: Target, size: number): Promise<v
     const tags = strings(record(answer.json())['tags'])
     assert.ok(size === 0 || tags.length <= size, describe(answer))
     found.push(...tags)
+    assert.ok(found.length <= TAGS.length, 'the pages do not end')
     page = client.next(answer)
   }
   assert.deepEqual(found, repository.tags)
