@@ -3,8 +3,9 @@ import { constants, type Stats } from 'node:fs'
 import { type FileHandle, lstat, open } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type Digest, digestAlgorithm, digestHex } from '@entrepot/oci'
+import { type Digest, digestAlgorithm } from '@entrepot/oci'
 import { digestOf } from './content-hash.ts'
+import { blobFile } from './filesystem-store.ts'
 
 const READ_SIZE_BYTES = 1024 * 1024
 
@@ -45,7 +46,7 @@ export class ContentInspector {
    * not taken for wrong bytes.
    */
   async look(digest: Digest, sizeBytes: number, isHashed: boolean): Promise<ContentState> {
-    const path = this.#path(digest)
+    const path = blobFile(this.#blobs, digest)
     try {
       const status = await lstat(path)
       if (!status.isFile()) return { kind: 'not-a-file' }
@@ -67,7 +68,7 @@ export class ContentInspector {
   /** All bytes of content that is small enough; undefined where they are not there or not right, which `look` tells of. */
   async read(digest: Digest, maxBytes: number): Promise<Buffer | undefined> {
     try {
-      const file = await open(this.#path(digest), constants.O_RDONLY | constants.O_NOFOLLOW)
+      const file = await open(blobFile(this.#blobs, digest), constants.O_RDONLY | constants.O_NOFOLLOW)
       try {
         if ((await file.stat()).size > maxBytes) return undefined
         const bytes = await file.readFile()
@@ -79,11 +80,6 @@ export class ContentInspector {
       if (error instanceof Error && 'code' in error) return undefined
       throw error
     }
-  }
-
-  #path(digest: Digest): string {
-    const hex = digestHex(digest)
-    return join(this.#blobs, digestAlgorithm(digest), hex.slice(0, 2), hex)
   }
 
   async #hash(file: FileHandle, digest: Digest): Promise<{ digest: string; sizeBytes: number }> {

@@ -90,7 +90,7 @@ export class FilesystemStore implements BlobStore {
 
   async finishUpload(id: string, digest: Digest, sizeBytes: number): Promise<void> {
     const source = this.#uploadPath(id)
-    const folder = this.#blobFolder(digest)
+    const folder = dirname(this.#blobPath(digest))
     // Nothing was ever written to an upload without bytes.
     const file = await open(source, sizeBytes === 0 ? 'a' : 'r+', 0o600)
     try {
@@ -160,7 +160,7 @@ export class FilesystemStore implements BlobStore {
     await rename(this.#blobPath(digest), join(folder, digestHex(digest)))
     // First where it is now: a power cut in between leaves it in one of the two places at least.
     await this.#syncFolder(folder)
-    await this.#syncFolder(this.#blobFolder(digest))
+    await this.#syncFolder(dirname(this.#blobPath(digest)))
   }
 
   async isEmpty(): Promise<boolean> {
@@ -203,13 +203,15 @@ export class FilesystemStore implements BlobStore {
     return join(this.#uploads, id)
   }
 
-  #blobFolder(digest: Digest): string {
-    return join(this.#blobs, digestAlgorithm(digest), digestHex(digest).slice(0, 2))
-  }
-
   #blobPath(digest: Digest): string {
-    return join(this.#blobFolder(digest), digestHex(digest))
+    return blobFile(this.#blobs, digest)
   }
+}
+
+/** Where the content of a digest is in the folder of all blobs. */
+export function blobFile(blobs: string, digest: Digest): string {
+  const hex = digestHex(digest)
+  return join(blobs, digestAlgorithm(digest), hex.slice(0, 2), hex)
 }
 
 /** Without the time of the last change of its status, which a rename changes too: another push of the same content. */

@@ -1,5 +1,6 @@
 import { DatabaseSync } from 'node:sqlite'
 import { parentPort, workerData } from 'node:worker_threads'
+import { isSqliteError } from './sqlite-error.ts'
 
 /** `PASSIVE` moves what it can beside writers, `TRUNCATE` everything, while there are none (sqlite.org/pragma.html). */
 export type CheckpointMode = 'PASSIVE' | 'TRUNCATE'
@@ -24,8 +25,8 @@ function checkpoint(mode: CheckpointMode): CheckpointOutcome {
     const row = database.prepare(`PRAGMA wal_checkpoint(${mode})`).get()
     return { logSizeBytes: Math.max(0, Number(row?.['log'])) * frameSizeBytes, failure: undefined }
   } catch (error) {
-    if (!(error instanceof Error && 'errcode' in error)) throw error
-    return { logSizeBytes: 0, failure: { code: Number(error.errcode), message: error.message } }
+    if (!isSqliteError(error)) throw error
+    return { logSizeBytes: 0, failure: { code: error.errcode, message: error.message } }
   }
 }
 

@@ -1,5 +1,6 @@
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
+import { isSqliteError } from './sqlite-error.ts'
 
 /** A process that is being ended may still be busy for a moment. */
 const TIMEOUT_MS = 3_000
@@ -34,7 +35,7 @@ export function lockFolder(folder: string): void {
     file.exec('BEGIN EXCLUSIVE')
   } catch (error) {
     file.close()
-    const isBusy = error instanceof Error && 'errcode' in error && error.errcode === SQLITE_BUSY
+    const isBusy = isSqliteError(error) && error.errcode === SQLITE_BUSY
     throw isBusy ? new FolderInUseError(folder, { cause: error }) : error
   }
   HELD.push(file)

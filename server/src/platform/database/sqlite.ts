@@ -1,6 +1,7 @@
 import { DatabaseSync, type SQLInputValue } from 'node:sqlite'
 import { Kysely, sql, type SqliteDatabase, SqliteDialect, type SqliteStatement } from 'kysely'
 import type { Database } from './database.ts'
+import { isSqliteError } from './sqlite-error.ts'
 import { WriteAheadLog } from './write-ahead-log.ts'
 
 /** How long a writer waits for another process, such as a backup, to let go of the file. */
@@ -118,9 +119,4 @@ function toInput(value: unknown): SQLInputValue {
       if (value instanceof Uint8Array) return value
       throw new TypeError(`a ${typeof value} cannot be stored in SQLite`)
   }
-}
-
-/** Whether an error is the engine's own. */
-export function isSqliteError(error: unknown): error is Error & { readonly errcode: number } {
-  return error instanceof Error && 'errcode' in error && typeof error.errcode === 'number'
 }

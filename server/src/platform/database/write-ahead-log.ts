@@ -91,19 +91,29 @@ export class WriteAheadLog {
 
   async #sync(): Promise<void> {
     this.throwFailure()
-    let size = 0
     try {
       this.#file ??= await open(`${this.#databaseFile}-wal`, 'r')
       await this.#file.datasync()
-      size = (await this.#file.stat()).size
     } catch (error) {
       this.fail(error)
     }
     this.throwFailure()
+    // Nobody who waits for the sync waits for this, too.
+    this.#moving ??= this.#moveWhenLong(this.#file).finally(() => (this.#moving = undefined))
+  }
+
+  async #moveWhenLong(file: FileHandle | undefined): Promise<void> {
+    let size = 0
+    try {
+      size = (await file?.stat())?.size ?? 0
+    } catch (error) {
+      this.fail(error)
+      return
+    }
     if (this.#commits < COMMITS_PER_MOVE && size < this.#sizeBytes + GROWTH_PER_MOVE_BYTES) return
     this.#commits = 0
     this.#sizeBytes = size
-    this.#moving ??= this.#move().finally(() => (this.#moving = undefined))
+    await this.#move()
   }
 
   async #move(): Promise<void> {

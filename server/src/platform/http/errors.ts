@@ -1,7 +1,7 @@
 import { constants, Http2ServerRequest } from 'node:http2'
 import { RegistryError } from '@entrepot/oci'
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
-import { WritesStoppedError } from '#platform/database'
+import { isSqliteError, WritesStoppedError } from '#platform/database'
 import { BodyInterruptedError } from './body.ts'
 
 /** How long a client that was refused may go on sending its body, so that it gets to read the answer. */
@@ -76,15 +76,13 @@ function toRegistryError(error: unknown): RegistryError {
 }
 
 function isStorageFull(error: unknown): boolean {
-  if (!(error instanceof Error)) return false
-  if ('errcode' in error && error.errcode === SQLITE_FULL) return true
-  return 'code' in error && FULL_CODES.has(String(error.code))
+  if (isSqliteError(error)) return error.errcode === SQLITE_FULL
+  return error instanceof Error && 'code' in error && FULL_CODES.has(String(error.code))
 }
 
 function isStorageFailed(error: unknown): boolean {
-  if (!(error instanceof Error)) return false
-  if ('errcode' in error && typeof error.errcode === 'number') return SQLITE_FAILED.has(error.errcode & 0xff)
-  return 'code' in error && 'syscall' in error && FAILED_CODES.has(String(error.code))
+  if (isSqliteError(error)) return SQLITE_FAILED.has(error.errcode & 0xff)
+  return error instanceof Error && 'code' in error && 'syscall' in error && FAILED_CODES.has(String(error.code))
 }
 
 function isFastifyError(error: unknown): error is FastifyError {
