@@ -45,7 +45,8 @@ const LOG_POINTS: readonly Point[] = [
   { at: 'before the first write to the log', calls: 'pwrite64', file: 'log' },
   { at: 'with part of the transaction in the log', calls: 'pwrite64', file: 'log', nth: 4 },
   { at: 'before the sync of the log', calls: 'fdatasync', file: 'log' },
-  { at: 'between the commit and the answer', calls: 'statx,fstat', file: 'log' },
+  // The server looks how long the log is while it answers: either may come first.
+  { at: 'between the commit and the answer, or right after it', calls: 'statx,fstat', file: 'log' },
 ]
 const CONTENT_POINTS: readonly Point[] = [
   { at: 'before the rename to the digest', calls: '?rename,?renameat2', file: 'any' },
@@ -106,10 +107,18 @@ test('a kill at each point of a request leaves all that was acknowledged, and th
       const answered = await killAt(t, { registry, point, attempt })
       await registry.start()
       const client = new RegistryClient(registry.url)
-      await models.verify(client, attempt)
-      for (const answer of answered) assert.equal((await client.get(client.location(answer))).status, 204)
-      await attempt.again(client)
-      if (attempt.step !== undefined) models.apply(attempt.step, attempt.name)
+      if (attempt.step === undefined) {
+        await models.verify(client)
+        for (const answer of answered) assert.equal((await client.get(client.location(answer))).status, 204)
+        await attempt.again(client)
+        return
+      }
+      if (answered.length === 0) {
+        await models.verify(client, attempt)
+        await attempt.again(client)
+      }
+      models.apply(attempt.step, attempt.name)
+      await models.verify(client)
     })
   }
   await models.verify(new RegistryClient(registry.url))
