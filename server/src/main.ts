@@ -18,7 +18,7 @@ export async function serve(options: ServeOptions): Promise<void> {
   const { config, version, warnings } = options
   // Nobody else on the machine may read what is stored, the database included.
   process.umask(0o077)
-  const log = createLogger({
+  const log = await createLogger({
     level: config.log.level,
     formatter: config.log.formatter === 'text' ? 'text' : 'json',
     fields: config.log.fields,

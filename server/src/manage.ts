@@ -21,7 +21,7 @@ export function managementSocket(config: Config): string {
  */
 export async function openManagement(config: Config): Promise<Management> {
   process.umask(0o077)
-  const log = createLogger({ level: 'warn', formatter: 'text', fields: {}, isForCommand: true })
+  const log = await createLogger({ level: 'warn', formatter: 'text', fields: {}, isForCommand: true })
   // Where a server works in the folder, its modules are not needed here.
   const { createManagement } = await import('./app.ts')
   return createManagement(config, log)

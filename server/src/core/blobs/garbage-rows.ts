@@ -1,7 +1,6 @@
 import type { Digest } from '@entrepot/oci'
-import { sql } from 'kysely'
 import type { RepositoryId } from '#core/repositories'
-import type { Connection, Transaction } from '#platform/database'
+import { sql, type Connection, type Transaction } from '#platform/database'
 
 type GarbageTables = {
   blobs: { digest: Digest; size_bytes: number }

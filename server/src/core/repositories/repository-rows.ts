@@ -1,5 +1,5 @@
-import { type Generated, sql } from 'kysely'
-import { asText, asWhole, type Connection, prepareQuery, type Transaction } from '#platform/database'
+import type { Generated } from 'kysely'
+import { asText, asWhole, type Connection, prepareQuery, type Transaction, sql } from '#platform/database'
 
 /** What rows refer to; names may be given anew, ids never are. */
 export type RepositoryId = number

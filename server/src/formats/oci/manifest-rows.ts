@@ -1,7 +1,6 @@
 import { type Digest, isDigest } from '@entrepot/oci'
-import { sql } from 'kysely'
 import type { RepositoryId } from '#core/repositories'
-import { type Connection, prepareQuery, type Transaction } from '#platform/database'
+import { type Connection, prepareQuery, type Transaction, sql } from '#platform/database'
 
 export type ManifestTables = {
   manifests: {

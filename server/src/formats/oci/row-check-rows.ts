@@ -1,7 +1,6 @@
 import type { Digest } from '@entrepot/oci'
-import { sql } from 'kysely'
 import type { RepositoryId } from '#core/repositories'
-import { asText, asWhole, type Connection } from '#platform/database'
+import { asText, asWhole, type Connection, sql } from '#platform/database'
 
 /** Rows as they are found, whatever they hold: null stands for a value of the wrong type. */
 export interface ManifestKeyRow {

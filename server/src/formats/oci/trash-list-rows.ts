@@ -1,7 +1,6 @@
 import type { Digest } from '@entrepot/oci'
-import { sql } from 'kysely'
 import type { RepositoryId } from '#core/repositories'
-import type { Connection, Transaction } from '#platform/database'
+import { sql, type Connection, type Transaction } from '#platform/database'
 import type { Deletion, TrashTables } from './trash-rows.ts'
 
 /** Where an entry stands in the list: a manifest comes before the tags that stood for it. */

@@ -1,7 +1,6 @@
 import type { Digest } from '@entrepot/oci'
-import { sql } from 'kysely'
 import type { RepositoryId } from '#core/repositories'
-import type { Connection, Transaction } from '#platform/database'
+import { sql, type Connection, type Transaction } from '#platform/database'
 import type { ManifestRow, ManifestTables } from './manifest-rows.ts'
 import type { TagTables } from './tag-rows.ts'
 

@@ -1,4 +1,5 @@
-import { type RawBuilder, sql } from 'kysely'
+import type { RawBuilder } from 'kysely'
+import { sql } from './query-builder.ts'
 
 /** A column as text; null where the row holds something else, which only a check expects. */
 export function asText(column: string): RawBuilder<string | null> {

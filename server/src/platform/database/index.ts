@@ -13,3 +13,4 @@ export { type DanglingRow, type DatabaseInspection, inspectSqlite } from './sqli
 export { openSqlite } from './sqlite.ts'
 export { isSqliteError } from './sqlite-error.ts'
 export { WritesStoppedError } from './write-ahead-log.ts'
+export { sql } from './query-builder.ts'

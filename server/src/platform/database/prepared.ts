@@ -1,4 +1,5 @@
-import { type Compilable, type CompiledQuery, type RawBuilder, sql } from 'kysely'
+import type { Compilable, CompiledQuery, RawBuilder } from 'kysely'
+import { sql } from './query-builder.ts'
 import type { Connection } from './database.ts'
 
 type Value = string | number

@@ -1,6 +1,5 @@
 /** Structured logs: one logger for the process, a child for each module. */
 import { type DestinationStream, type Logger, pino } from 'pino'
-import pretty from 'pino-pretty'
 
 export type { Logger } from 'pino'
 
@@ -15,7 +14,7 @@ export interface LogOptions {
 }
 
 /** The process's logger; a server's writes to standard output. */
-export function createLogger(options: LogOptions): Logger {
+export async function createLogger(options: LogOptions): Promise<Logger> {
   const settings = {
     level: options.level,
     base: { ...options.fields },
@@ -24,10 +23,12 @@ export function createLogger(options: LogOptions): Logger {
     formatters: { level: (label: string) => ({ level: label }) },
   }
   const stream = options.isForCommand === true ? process.stderr : process.stdout
-  return options.formatter === 'json' ? pino(settings, stream) : pino(settings, textStream(stream))
+  return options.formatter === 'json' ? pino(settings, stream) : pino(settings, await textStream(stream))
 }
 
-function textStream({ fd, isTTY }: NodeJS.WriteStream & { fd: number }): DestinationStream {
+async function textStream({ fd, isTTY }: NodeJS.WriteStream & { fd: number }): Promise<DestinationStream> {
+  // Only where a person reads: a start with JSON need not wait for it.
+  const { default: pretty } = await import('pino-pretty')
   return pretty({
     destination: fd,
     colorize: isTTY,
