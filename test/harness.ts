@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import { testDatabase } from './test-database.ts'
 
 const LAUNCHER = fileURLToPath(new URL('../bin/entrepot', import.meta.url))
 const START_TIMEOUT_MS = 30_000
@@ -64,10 +65,13 @@ export async function startRegistry(t: TestContext, options: TestRegistryOptions
     },
     options.config ?? {},
   )
-  await writeFile(ownFile, JSON.stringify(config, null, 2))
+  const databaseUrl = await testDatabase(t, rootOf(config) ?? dataDirectory)
+  const database = databaseUrl === undefined ? {} : { database: { url: databaseUrl } }
+  await writeFile(ownFile, JSON.stringify(overlay(database, config), null, 2))
   const placed = options.configFile && {
     REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY: dataDirectory,
     REGISTRY_HTTP_ADDR: address,
+    ...(databaseUrl !== undefined && { REGISTRY_DATABASE_URL: databaseUrl }),
   }
 
   let output = ''
@@ -155,6 +159,13 @@ export async function accepts(port: number): Promise<boolean> {
   } finally {
     socket.destroy()
   }
+}
+
+/** The data folder that a configuration names. */
+function rootOf({ storage }: Record<string, unknown>): string | undefined {
+  const filesystem = isRecord(storage) ? storage['filesystem'] : undefined
+  const root = isRecord(filesystem) ? filesystem['rootdirectory'] : undefined
+  return typeof root === 'string' ? root : undefined
 }
 
 function overlay(below: Record<string, unknown>, above: Record<string, unknown>): Record<string, unknown> {

@@ -1,5 +1,5 @@
 import { mkdir } from 'node:fs/promises'
-import { join, resolve } from 'node:path'
+import { resolve } from 'node:path'
 import { createAccess, isAction } from '#core/access'
 import {
   correctUnneededTimes,
@@ -27,7 +27,7 @@ import {
   repositoryOf,
 } from '#formats/oci'
 import { steadyNow } from '#platform/clock'
-import { type Database, isNewDatabase, lockFolder, migrate, openSqlite } from '#platform/database'
+import { type Database, lockFolder } from '#platform/database'
 import { createHealth, type Health } from '#platform/health'
 import {
   ContentSender,
@@ -41,7 +41,7 @@ import {
 import type { Logger } from '#platform/log'
 import { type Garbage, listenOnSocket, registerManagement, socketIn } from '#management'
 import type { Config } from './config/index.ts'
-import { MIGRATIONS } from './migrations.ts'
+import { isWithoutMetadata, openMetadata } from './metadata.ts'
 import {
   contentPolicy,
   debugServerOptions,
@@ -121,7 +121,7 @@ export async function createRegistry(config: Config, version: string, log: Logge
  */
 export async function createManagement(config: Config, log: Logger): Promise<Management> {
   const folder = resolve(config.storage.filesystem.rootdirectory)
-  if (isNewDatabase(databaseIn(folder))) {
+  if (await isWithoutMetadata(config, folder, log)) {
     throw new Error(`there is no registry in the data folder ${folder}: set "storage.filesystem.rootdirectory"`)
   }
   const metrics = createMetrics('')
@@ -140,17 +140,17 @@ export async function createManagement(config: Config, log: Logger): Promise<Man
   }
 }
 
-const databaseIn = (folder: string) => join(folder, 'entrepot.db')
-
 /** Takes the data folder for this process alone, and makes what works on its content. */
 async function openStorage(config: Config, { metrics, log }: Pick<Foundation, 'metrics' | 'log'>): Promise<Storage> {
   const folder = resolve(config.storage.filesystem.rootdirectory)
   await mkdir(folder, { recursive: true, mode: 0o700 })
   lockFolder(folder)
   const store = await FilesystemStore.open(folder)
-  if (isNewDatabase(databaseIn(folder)) && !(await store.isEmpty())) throw databaseMissing(folder)
-  const database = openSqlite(databaseIn(folder))
-  await migrate(database, MIGRATIONS)
+  const database = await openMetadata(
+    config,
+    { folder, isEmpty: async () => store.isEmpty() },
+    log.child({ module: 'database' }),
+  )
   await database.transaction(async (transaction) => {
     await correctUnneededTimes(transaction, steadyNow())
     await correctOciTimes(transaction, steadyNow())
@@ -203,14 +203,6 @@ function createGarbage(
     schedule: new GarbageSchedule(runs, { intervalMs: interval, schedule }),
     survey: async (onReclaimable) => surveyGarbage({ database, uses: createOciUses(trash.age) }, age, onReclaimable),
   }
-}
-
-/** Beginning anew beside old blobs would hide from the operator that the database was lost. */
-function databaseMissing(root: string): Error {
-  return new Error(
-    `the folder ${join(root, 'blobs')} has blobs, but their database ${join(root, 'entrepot.db')} is missing or empty: ` +
-      'put the backup of entrepot.db in place, or move the blobs away to begin anew',
-  )
 }
 
 interface Storage extends ManifestDependencies {

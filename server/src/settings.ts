@@ -1,8 +1,9 @@
 import type { BlobStore, ContentPolicy } from '#core/blobs'
 import type { ManifestPolicy, OciMaintenance } from '#formats/oci'
 import { fileCheck, type HealthCheck, httpCheck, tcpCheck } from '#platform/health'
+import type { PostgresOptions } from '#platform/database'
 import type { HttpServerOptions } from '#platform/http'
-import type { Address, Config } from './config/index.ts'
+import { type Address, type Config, parsePostgresUrl } from './config/index.ts'
 
 /** Without a host, every address of the machine is meant. */
 function withHost({ host, port }: Address): Address {
@@ -120,5 +121,27 @@ export function ociMaintenance(config: Config): OciMaintenance {
   return {
     trashAgeMs: trash.age,
     untagged: untagged.enabled ? { ageMs: untagged.age, isDryRun: untagged.dryrun } : undefined,
+  }
+}
+
+/** The PostgreSQL database that `database` names; undefined where metadata is in the data folder. */
+export function postgresOptions(config: Config): PostgresOptions | undefined {
+  const { url, connections, statementtimeout, locktimeout } = config.database
+  const parsed = url === undefined ? undefined : parsePostgresUrl(url)
+  // The schema has refused a URL that cannot be read.
+  if (parsed === undefined || typeof parsed === 'string') return undefined
+  const { servers, user, password, database, sslmode, sslrootcert, sslcert, sslkey } = parsed
+  return {
+    servers,
+    user,
+    password,
+    database,
+    tls:
+      sslmode === 'disable'
+        ? undefined
+        : { mode: sslmode, authorities: sslrootcert, certificate: sslcert, key: sslkey },
+    connections,
+    statementTimeoutMs: statementtimeout,
+    lockTimeoutMs: locktimeout,
   }
 }

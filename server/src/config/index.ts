@@ -23,6 +23,7 @@ import { keysOf, SCHEMA_NODES, startsWith } from './schema-tree.ts'
 import { address, formatAddress } from './values.ts'
 
 export { type Address, formatAddress } from './values.ts'
+export { parsePostgresUrl } from './postgres-url.ts'
 export { ConfigError, type ConfigProblem, formatProblem } from './problems.ts'
 
 /** The configuration in force: every default filled in, lengths of time in milliseconds. */

@@ -15,6 +15,7 @@ import {
   statusCode,
   text,
 } from './values.ts'
+import { database } from './database-schema.ts'
 import { storage } from './storage-schema.ts'
 
 const log = z.strictObject({
@@ -264,6 +265,7 @@ export const configSchema = z.strictObject({
   version: z.literal(['0.1', 0.1], { error: '0.1' }).meta(about('The version of the format: 0.1.', '格式版本：0.1。')),
   log: log.prefault({}),
   storage: storage.prefault({}),
+  database: database.prefault({}),
   http: http.prefault({}),
   auth: z
     .strictObject({

@@ -1,6 +1,6 @@
 import type { Digest } from '@entrepot/oci'
 import type { RepositoryId } from '#core/repositories'
-import { asText, asWhole, type Connection, sql } from '#platform/database'
+import { checkedValues, type Connection, sql } from '#platform/database'
 
 /** Rows as they are found, whatever they hold: null stands for a value of the wrong type. */
 export interface StoredRow {
@@ -34,13 +34,21 @@ type CheckTables = {
 
 const tables = (connection: Connection) => connection.withTables<CheckTables>()
 
-const STORED = ['rowid', asText('digest').as('digest'), asWhole('size_bytes').as('sizeBytes')] as const
+function storedColumns(connection: Connection) {
+  const { text, whole } = checkedValues(connection)
+  return [
+    'rowid',
+    text('digest').as('digest'),
+    whole('size_bytes').as('sizeBytes'),
+    whole('created_at').as('createdAt'),
+  ] as const
+}
 
 /** Up to `limit` rows of stored content after one, in the order of the file. */
 export async function listStoredRows(connection: Connection, after: number, limit: number): Promise<StoredRow[]> {
   return tables(connection)
     .selectFrom('blobs')
-    .select([...STORED, asWhole('created_at').as('createdAt')])
+    .select(storedColumns(connection))
     .where('rowid', '>', after)
     .orderBy('rowid')
     .limit(limit)
@@ -51,7 +59,7 @@ export async function listStoredRows(connection: Connection, after: number, limi
 export async function findStoredRow(connection: Connection, digest: Digest): Promise<StoredRow | undefined> {
   return tables(connection)
     .selectFrom('blobs')
-    .select([...STORED, asWhole('created_at').as('createdAt')])
+    .select(storedColumns(connection))
     .where('digest', '=', digest)
     .executeTakeFirst()
 }
@@ -71,22 +79,24 @@ export async function listMembershipRows(
   limit: number,
 ): Promise<MembershipRow[]> {
   const time = table === 'repository_blobs' ? 'created_at' : 'since'
-  const rows = await sql<MembershipRow>`select rowid, ${asWhole('repository_id')} as "repositoryId",
-    ${asText('digest')} as digest, ${asWhole(time)} as time
+  const { text, whole } = checkedValues(connection)
+  const rows = await sql<MembershipRow>`select rowid, ${whole('repository_id')} as "repositoryId",
+    ${text('digest')} as digest, ${whole(time)} as time
     from ${sql.table(table)} where rowid > ${after} order by rowid limit ${limit}`.execute(connection)
   return rows.rows
 }
 
 /** Up to `limit` rows of open uploads after one. */
 export async function listUploadRows(connection: Connection, after: number, limit: number): Promise<OpenUploadRow[]> {
+  const { text, whole } = checkedValues(connection)
   return tables(connection)
     .selectFrom('uploads')
     .select([
       'rowid',
-      asText('id').as('id'),
-      asWhole('repository_id').as('repositoryId'),
-      asText('algorithm').as('algorithm'),
-      asWhole('created_at').as('createdAt'),
+      text('id').as('id'),
+      whole('repository_id').as('repositoryId'),
+      text('algorithm').as('algorithm'),
+      whole('created_at').as('createdAt'),
     ])
     .where('rowid', '>', after)
     .orderBy('rowid')

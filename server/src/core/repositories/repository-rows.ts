@@ -1,5 +1,5 @@
 import type { Generated } from 'kysely'
-import { asText, asWhole, type Connection, prepareQuery, type Transaction, sql } from '#platform/database'
+import { checkedValues, type Connection, prepareQuery, type Transaction } from '#platform/database'
 
 /** What rows refer to; names may be given anew, ids never are. */
 export type RepositoryId = number
@@ -87,14 +87,15 @@ export async function listRepositoryRows(
   after: RepositoryId,
   limit: number,
 ): Promise<RepositoryRow[]> {
+  const { text, whole, isWholeOrNull } = checkedValues(connection)
   const rows = await connection
     .withTables<RepositoryTables>()
     .selectFrom('repositories')
     .select([
       'id as rowid',
-      asText('name').as('name'),
-      asWhole('created_at').as('createdAt'),
-      sql<number>`published_at is null or typeof(published_at) = 'integer'`.as('isPublicationValid'),
+      text('name').as('name'),
+      whole('created_at').as('createdAt'),
+      isWholeOrNull('published_at').as('isPublicationValid'),
     ])
     .where('id', '>', after)
     .orderBy('id')

@@ -179,7 +179,9 @@ export async function measureReferrers(
   query: ReferrersQuery,
 ): Promise<number[]> {
   const rows = await selectReferrers(connection, repositoryId, query)
-    .select(sql<number>`ifnull(octet_length(artifact_type), 0) + ifnull(octet_length(annotations), 0)`.as('sizeBytes'))
+    .select(
+      sql<number>`coalesce(octet_length(artifact_type), 0) + coalesce(octet_length(annotations), 0)`.as('sizeBytes'),
+    )
     .execute()
   return rows.map((row) => row.sizeBytes)
 }

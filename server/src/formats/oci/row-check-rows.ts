@@ -1,6 +1,6 @@
 import type { Digest } from '@entrepot/oci'
 import type { RepositoryId } from '#core/repositories'
-import { asText, asWhole, type Connection, sql } from '#platform/database'
+import { checkedValues, type Connection, sql } from '#platform/database'
 
 /** Rows as they are found, whatever they hold: null stands for a value of the wrong type. */
 export interface ManifestKeyRow {
@@ -52,8 +52,9 @@ export async function listManifestRows(
   after: number,
   limit: number,
 ): Promise<ManifestKeyRow[]> {
-  const { rows } = await sql<ManifestKeyRow>`select rowid, ${asWhole('repository_id')} as "repositoryId",
-    ${asText('digest')} as digest
+  const { text, whole } = checkedValues(connection)
+  const { rows } = await sql<ManifestKeyRow>`select rowid, ${whole('repository_id')} as "repositoryId",
+    ${text('digest')} as digest
     from ${sql.table(table)} where rowid > ${after} order by rowid limit ${limit}`.execute(connection)
   return rows
 }
@@ -65,10 +66,11 @@ export async function findWholeManifest(
   repositoryId: RepositoryId,
   digest: Digest,
 ): Promise<WholeManifestRow | undefined> {
-  const { rows } = await sql<WholeManifestRow>`select ${asWhole('size_bytes')} as "sizeBytes",
-    ${asText('media_type')} as "mediaType", ${anyText('artifact_type')} as "artifactType",
+  const { text, whole } = checkedValues(connection)
+  const { rows } = await sql<WholeManifestRow>`select ${whole('size_bytes')} as "sizeBytes",
+    ${text('media_type')} as "mediaType", ${anyText('artifact_type')} as "artifactType",
     ${anyText('subject')} as subject, ${anyText('annotations')} as annotations,
-    ${asWhole('nesting')} as nesting, ${asWhole('created_at')} as "createdAt"
+    ${whole('nesting')} as nesting, ${whole('created_at')} as "createdAt"
     from ${sql.table(table)} where repository_id = ${repositoryId} and digest = ${digest}`.execute(connection)
   return rows[0]
 }
@@ -102,8 +104,9 @@ export async function listChildRows(
   after: number,
   limit: number,
 ): Promise<ChildRow[]> {
-  const { rows } = await sql<ChildRow>`select rowid, ${asWhole('repository_id')} as "repositoryId",
-    ${asText('parent')} as parent, ${asText('child')} as child
+  const { text, whole } = checkedValues(connection)
+  const { rows } = await sql<ChildRow>`select rowid, ${whole('repository_id')} as "repositoryId",
+    ${text('parent')} as parent, ${text('child')} as child
     from ${sql.table(table)} where rowid > ${after} order by rowid limit ${limit}`.execute(connection)
   return rows
 }
@@ -115,8 +118,9 @@ export async function listTagRows(
   after: number,
   limit: number,
 ): Promise<TagRow[]> {
-  const { rows } = await sql<TagRow>`select rowid, ${asWhole('repository_id')} as "repositoryId",
-    ${asText('name')} as name, ${asText('digest')} as digest, ${asWhole('updated_at')} as "updatedAt"
+  const { text, whole } = checkedValues(connection)
+  const { rows } = await sql<TagRow>`select rowid, ${whole('repository_id')} as "repositoryId",
+    ${text('name')} as name, ${text('digest')} as digest, ${whole('updated_at')} as "updatedAt"
     from ${sql.table(table)} where rowid > ${after} order by rowid limit ${limit}`.execute(connection)
   return rows
 }

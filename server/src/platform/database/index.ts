@@ -3,13 +3,15 @@
  * It knows no tables; each table belongs to one `*-rows.ts` file elsewhere.
  */
 export type { Connection, Database, Transaction } from './database.ts'
-export { asText, asWhole } from './checked-value.ts'
+export { checkedValues } from './checked-value.ts'
 export { FolderInUseError, lockFolder } from './folder-lock.ts'
-export { appliedMigrations, isNewDatabase, type Migration, migrate, SchemaTooNewError } from './migrations.ts'
+export { appliedMigrations, isNewDatabase, isUnused, type Migration, migrate, SchemaTooNewError } from './migrations.ts'
 export { pagesOf } from './pages.ts'
 export { prepareQuery } from './prepared.ts'
 export { ReadCache } from './read-cache.ts'
 export { type DanglingRow, type DatabaseInspection, inspectSqlite } from './sqlite-inspection.ts'
+export { openPostgres, type PostgresOptions } from './postgres.ts'
+export { DatabaseUnavailableError } from './postgres-error.ts'
 export { openSqlite } from './sqlite.ts'
 export { isSqliteError } from './sqlite-error.ts'
 export { WritesStoppedError } from './write-ahead-log.ts'

@@ -1,6 +1,7 @@
 import { statSync } from 'node:fs'
 import { DatabaseSync } from 'node:sqlite'
 import type { Connection, Database, Transaction } from './database.ts'
+import { hasTable } from './engine.ts'
 
 /** One step of the schema. A room only ever adds steps at the end of its list, and a name is never used again. */
 export interface Migration {
@@ -18,6 +19,8 @@ export class SchemaTooNewError extends Error {
     this.name = 'SchemaTooNewError'
   }
 }
+
+const MIGRATIONS_TABLE = 'schema_migrations'
 
 type MigrationTables = { schema_migrations: { name: string; position: number; applied_at: number } }
 
@@ -43,38 +46,46 @@ export function isNewDatabase(file: string): boolean {
  * @throws SchemaTooNewError
  */
 export async function migrate(database: Database, migrations: readonly Migration[]): Promise<void> {
-  await database.transaction(async (transaction) =>
-    transaction.schema
-      .createTable('schema_migrations')
-      .ifNotExists()
-      .addColumn('name', 'text', (column) => column.primaryKey())
-      .addColumn('position', 'integer', (column) => column.notNull())
-      .addColumn('applied_at', 'bigint', (column) => column.notNull())
-      .execute(),
-  )
+  if (!(await hasTable(database.read, MIGRATIONS_TABLE))) await database.transaction(createMigrationsTable)
   const applied = new Set(await appliedMigrations(database.read))
   const known = new Set(migrations.map((migration) => migration.name))
   for (const name of applied) if (!known.has(name)) throw new SchemaTooNewError(name)
-  let position = applied.size
   for (const migration of migrations) {
     if (applied.has(migration.name)) continue
     await database.transaction(async (transaction) => {
+      // Another process that starts, too, may have taken the step by now.
+      const taken = await appliedMigrations(transaction)
+      if (taken.includes(migration.name)) return
       await migration.up(transaction)
       await transaction
         .withTables<MigrationTables>()
-        .insertInto('schema_migrations')
-        .values({ name: migration.name, position, applied_at: Date.now() })
+        .insertInto(MIGRATIONS_TABLE)
+        .values({ name: migration.name, position: taken.length, applied_at: Date.now() })
         .execute()
     })
-    position++
   }
+}
+
+async function createMigrationsTable({ schema }: Transaction): Promise<void> {
+  await schema
+    .createTable(MIGRATIONS_TABLE)
+    .ifNotExists()
+    .addColumn('name', 'text', (column) => column.primaryKey())
+    .addColumn('position', 'integer', (column) => column.notNull())
+    .addColumn('applied_at', 'bigint', (column) => column.notNull())
+    .execute()
+}
+
+/** Whether no step was ever taken in a database. */
+export async function isUnused(connection: Connection): Promise<boolean> {
+  return !(await hasTable(connection, MIGRATIONS_TABLE)) || (await appliedMigrations(connection)).length === 0
 }
 
 /** The names of the steps that were taken, in their order. */
 export async function appliedMigrations(connection: Connection): Promise<string[]> {
   const rows = await connection
     .withTables<MigrationTables>()
-    .selectFrom('schema_migrations')
+    .selectFrom(MIGRATIONS_TABLE)
     .select('name')
     .orderBy('position')
     .execute()

@@ -1,7 +1,7 @@
 import { constants, Http2ServerRequest } from 'node:http2'
 import { RegistryError } from '@entrepot/oci'
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
-import { isSqliteError, WritesStoppedError } from '#platform/database'
+import { DatabaseUnavailableError, isSqliteError, WritesStoppedError } from '#platform/database'
 import { BodyInterruptedError } from './body.ts'
 
 /** How long a client that was refused may go on sending its body, so that it gets to read the answer. */
@@ -67,6 +67,13 @@ function toRegistryError(error: unknown): RegistryError {
       cause: error,
     })
   }
+  if (error instanceof DatabaseUnavailableError) {
+    return new RegistryError('UNAVAILABLE', 'the database is not available; nothing was acknowledged: try again', {
+      status: 503,
+      headers: { 'retry-after': '5' },
+      cause: error,
+    })
+  }
   if (isFastifyError(error) && error.statusCode !== undefined && error.statusCode < 500) {
     return new RegistryError('UNSUPPORTED', error.message, { status: error.statusCode, cause: error })
   }
@@ -77,6 +84,7 @@ function toRegistryError(error: unknown): RegistryError {
 
 function isStorageFull(error: unknown): boolean {
   if (isSqliteError(error)) return error.errcode === SQLITE_FULL
+  if (error instanceof DatabaseUnavailableError) return error.isFull
   return error instanceof Error && 'code' in error && FULL_CODES.has(String(error.code))
 }
 

@@ -1,0 +1,59 @@
+import { join } from 'node:path'
+import { type Database, isNewDatabase, isUnused, migrate, openPostgres, openSqlite } from '#platform/database'
+import type { Logger } from '#platform/log'
+import type { Config } from './config/index.ts'
+import { MIGRATIONS } from './migrations.ts'
+import { postgresOptions } from './settings.ts'
+
+/** Where SQLite keeps the metadata of a data folder. */
+const databaseIn = (folder: string) => join(folder, 'entrepot.db')
+
+/**
+ * Opens the database that the configuration names, and brings its schema up to date. Beginning anew beside old blobs is
+ * refused: it would hide from the operator that the database was lost.
+ * @param store.isEmpty whether the store has no content.
+ * @throws what the database throws when it cannot be used.
+ */
+export async function openMetadata(
+  config: Config,
+  store: { readonly folder: string; isEmpty(): Promise<boolean> },
+  log: Logger,
+): Promise<Database> {
+  const { folder } = store
+  const postgres = postgresOptions(config)
+  // Opening the file would create it.
+  if (postgres === undefined && isNewDatabase(databaseIn(folder)) && !(await store.isEmpty())) {
+    throw databaseMissing(folder, `their database ${databaseIn(folder)}`, 'entrepot.db')
+  }
+  const database = postgres === undefined ? openSqlite(databaseIn(folder)) : await openPostgres(postgres, log)
+  try {
+    if (postgres !== undefined && (await isUnused(database.read)) && !(await store.isEmpty())) {
+      throw databaseMissing(folder, 'the database that "database.url" names', 'the database')
+    }
+    await migrate(database, MIGRATIONS)
+  } catch (error) {
+    // What is connected would keep the process from ending.
+    await database.close()
+    throw error
+  }
+  return database
+}
+
+/** Whether the database that the configuration names was never used. */
+export async function isWithoutMetadata(config: Config, folder: string, log: Logger): Promise<boolean> {
+  const postgres = postgresOptions(config)
+  if (postgres === undefined) return isNewDatabase(databaseIn(folder))
+  const database = await openPostgres(postgres, log)
+  try {
+    return await isUnused(database.read)
+  } finally {
+    await database.close()
+  }
+}
+
+function databaseMissing(root: string, database: string, backup: string): Error {
+  return new Error(
+    `the folder ${join(root, 'blobs')} has blobs, but ${database} is missing or empty: ` +
+      `put the backup of ${backup} in place, or move the blobs away to begin anew`,
+  )
+}
