@@ -24,7 +24,7 @@ import {
 } from '#platform/database'
 import type { Config } from './config/index.ts'
 import { MIGRATIONS } from './migrations.ts'
-import { manifestPolicy } from './settings.ts'
+import { manifestPolicy, postgresOptions } from './settings.ts'
 
 export type { Finding, FindingKind } from '#core/findings'
 export { SEVERITIES } from '#core/findings'
@@ -54,10 +54,13 @@ export interface Fsck {
 
 /**
  * Checks everything in a data folder: the database, what its rows say of each other, and the store's content.
- * @throws when there is no such folder, or a server works there and the check is not online.
+ * @throws when there is no such folder, a server works there and the check is not online, or metadata is in PostgreSQL.
  */
 export async function fsck(options: FsckOptions): Promise<Fsck> {
   const root = resolve(options.config.storage.filesystem.rootdirectory)
+  if (postgresOptions(options.config) !== undefined) {
+    throw new Error('fsck of this version checks metadata in SQLite only, and "database.url" names PostgreSQL')
+  }
   // What SQLite may have to create is not for others to read.
   process.umask(0o077)
   const owner = await stat(root).catch((error: unknown) => {

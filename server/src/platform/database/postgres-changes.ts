@@ -29,6 +29,7 @@ export class PostgresChanges {
   #beats = 0
   #knownUntil = -Infinity
   #version = 0
+  #committing = 0
 
   /**
    * @param dependencies.connect opens a connection to listen on.
@@ -43,18 +44,22 @@ export class PostgresChanges {
 
   /** Another number after each commit, of whichever process; another one each time while nothing is known of others. */
   get version(): number {
-    if (performance.now() >= this.#knownUntil) this.#version++
+    if (this.#committing > 0 || performance.now() >= this.#knownUntil) this.#version++
     return this.#version
   }
 
-  /** What a transaction says before it commits. */
-  get notification(): string {
-    return `notify ${CHANNEL}, '${this.#id}'`
-  }
-
-  /** This process has committed something, or may have. */
-  bump(): void {
-    this.#version++
+  /**
+   * Runs a commit, which has to send the notification. From when the server may have carried it out until its answer is
+   * here, and where that is lost, nothing that was read before counts.
+   */
+  async whileCommitting(commit: (notification: string) => Promise<void>): Promise<void> {
+    this.#committing++
+    try {
+      await commit(`notify ${CHANNEL}, '${this.#id}'`)
+    } finally {
+      this.#committing--
+      this.#version++
+    }
   }
 
   async end(): Promise<void> {

@@ -22,8 +22,8 @@ const nameOf = ({ host, port }: PostgresServer) => `${host}:${port}`
 export interface Statements {
   /** How a transaction begins, as one or several statements. */
   readonly begin: string
-  /** How it ends well; the last statement is the commit itself. */
-  readonly commit: () => string
+  /** Ends it well, with statements of which the last one is the commit itself. */
+  readonly commit: (run: (sql: string) => Promise<void>) => Promise<void>
 }
 
 /** What the dialect of the query builder asks of a pool, over one or several servers of which one is the primary. */
@@ -121,10 +121,13 @@ class PooledConnection implements PostgresPoolClient {
   readonly #client: PoolClient
   readonly #server: string
   readonly #statements: Statements
+  /** Without it, a connection that ends between two statements would end the process. */
+  readonly #onError = () => void (this.#isLost = true)
   #isLost = false
 
   constructor(client: PoolClient, server: string, statements: Statements) {
     this.#client = client
+    client.on('error', this.#onError)
     this.#server = server
     this.#statements = statements
   }
@@ -132,9 +135,18 @@ class PooledConnection implements PostgresPoolClient {
   query<Row>(sql: string, parameters: readonly unknown[]): Promise<PostgresQueryResult<Row>>
   query(cursor: unknown): never
   async query<Row>(sql: unknown, parameters: readonly unknown[] = []): Promise<PostgresQueryResult<Row>> {
-    if (sql === 'begin') return this.#runAll(this.#statements.begin, 'BEGIN')
-    if (sql === 'commit') return this.#runAll(this.#statements.commit(), 'COMMIT')
-    if (sql === 'rollback') return this.#rollBack()
+    if (sql === 'begin') {
+      await this.#runAll(this.#statements.begin, 'BEGIN')
+      return { command: 'SELECT', rowCount: 0, rows: [] }
+    }
+    if (sql === 'commit') {
+      await this.#statements.commit(async (statements) => this.#runAll(statements, 'COMMIT'))
+      return { command: 'SELECT', rowCount: 0, rows: [] }
+    }
+    if (sql === 'rollback') {
+      await this.#rollBack()
+      return { command: 'SELECT', rowCount: 0, rows: [] }
+    }
     return this.#run(async () => {
       // Unnamed, so that the next statement may run on another connection of a pooler.
       const result = await this.#client.query(String(sql), parameters.map(withoutNul))
@@ -144,27 +156,26 @@ class PooledConnection implements PostgresPoolClient {
   }
 
   release(): void {
+    this.#client.off('error', this.#onError)
     this.#client.release(this.#isLost)
   }
 
   /** Several statements go in one message; a commit that the server turned into a rollback is none. */
-  async #runAll<Row>(sql: string, ending: 'BEGIN' | 'COMMIT'): Promise<PostgresQueryResult<Row>> {
-    return this.#run(async () => {
+  async #runAll(sql: string, ending: 'BEGIN' | 'COMMIT'): Promise<void> {
+    await this.#run(async () => {
       const answer: QueryResult | QueryResult[] = await this.#client.query(sql)
       const last = Array.isArray(answer) ? answer.at(-1) : answer
       if (ending === 'COMMIT' && last?.command !== 'COMMIT') throw new DatabaseUnavailableError('nothing was committed')
-      return { command: 'SELECT', rowCount: 0, rows: [] }
     })
   }
 
   /** What cannot be rolled back ends with its connection; the reason is the error before it. */
-  async #rollBack<Row>(): Promise<PostgresQueryResult<Row>> {
+  async #rollBack(): Promise<void> {
     try {
       if (!this.#isLost) await this.#client.query('rollback')
     } catch {
       this.#isLost = true
     }
-    return { command: 'SELECT', rowCount: 0, rows: [] }
   }
 
   async #run<Result>(work: () => Promise<Result>): Promise<Result> {

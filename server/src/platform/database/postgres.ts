@@ -1,17 +1,23 @@
 import { readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { ConnectionOptions } from 'node:tls'
-import type { ClientConfig, CustomTypesConfig } from 'pg'
+import type { ClientConfig, CustomTypesConfig, Pool, PoolConfig } from 'pg'
 import type { Logger } from '#platform/log'
 import type { Connection, Database, Transaction } from './database.ts'
 import { PostgresChanges } from './postgres-changes.ts'
 import { DatabaseUnavailableError, isCollision } from './postgres-error.ts'
-import { checkServer, connectionDefaults, type PostgresServer, PrimaryPool } from './postgres-pool.ts'
+import { checkServer, connectionDefaults, type PostgresServer, PrimaryPool, type Statements } from './postgres-pool.ts'
 import { PostgresTables } from './postgres-tables.ts'
-import { Kysely, PostgresDialect, sql } from './query-builder.ts'
+import {
+  HandleEmptyInListsPlugin,
+  Kysely,
+  PostgresDialect,
+  replaceWithNoncontingentExpression,
+  sql,
+} from './query-builder.ts'
 
 /** How long a start waits for a server that is only starting, too. */
-const START_TIMEOUT_MS = 8_000
+const START_TIMEOUT_MS = 5_000
 const START_PAUSE_MS = 250
 /** How long a transaction that meets others is done again. */
 const RETRY_TIMEOUT_MS = 10_000
@@ -48,30 +54,25 @@ interface PostgresTls {
 /**
  * Connects to PostgreSQL. A transaction is serializable: what it did is as if no other one had gone on beside it. Where
  * that cannot be had it is done again, so that its work must have no effect but on the database.
- * @throws DatabaseUnavailableError when no server can be used within 8 seconds.
+ * @throws DatabaseUnavailableError when no server can be used; one that is only starting is waited for 5 seconds.
  */
 export async function openPostgres(options: PostgresOptions, log: Logger): Promise<Database> {
   // Whoever keeps metadata in SQLite need not wait for it.
   const { default: pg } = await import('pg')
   const common: ClientConfig = { ...connectionDefaults(typesOf(pg.types)), ...identityOf(options) }
-  const openPool = (statements: { begin: string; commit: () => string }) =>
+  const openPool = (statements: Statements) =>
     new PrimaryPool(
       options.servers,
-      (server) => {
-        const pool = new pg.Pool({
-          ...common,
-          ...server,
-          max: Math.ceil(options.connections / 2),
-          query_timeout: options.statementTimeoutMs + SILENCE_MS,
-          onConnect: checkServer,
-        })
-        pool.on('error', (error) => log.warn({ err: error, ...server }, 'an idle connection to PostgreSQL was lost'))
-        return pool
-      },
+      (server) => logLosses(new pg.Pool({ ...common, ...server, ...limitsOf(options), onConnect: checkServer }), log),
       statements,
     )
-  const readers = openPool({ begin: 'begin isolation level repeatable read read only', commit: () => 'commit' })
-  const read = new Kysely<object>({ dialect: new PostgresDialect({ pool: readers }) })
+  // Nothing is in an empty list: SQLite knows that, PostgreSQL does not take one.
+  const emptyLists = new HandleEmptyInListsPlugin({ strategy: replaceWithNoncontingentExpression })
+  const readers = openPool({
+    begin: 'begin isolation level repeatable read read only',
+    commit: async (run) => run('commit'),
+  })
+  const read = new Kysely<object>({ dialect: new PostgresDialect({ pool: readers }), plugins: [emptyLists] })
   try {
     await waitForServer(read)
   } catch (error) {
@@ -89,16 +90,19 @@ export async function openPostgres(options: PostgresOptions, log: Logger): Promi
   })
   const write = new Kysely<object>({
     dialect: new PostgresDialect({
-      pool: openPool({ begin: beginningOf(options), commit: () => `${changes.notification}; commit` }),
+      pool: openPool({
+        begin: beginningOf(options),
+        commit: async (run) => changes.whileCommitting(async (notification) => run(`${notification}; commit`)),
+      }),
     }),
-    plugins: [new PostgresTables()],
+    plugins: [emptyLists, new PostgresTables()],
   })
   return {
     read,
     get version() {
       return changes.version
     },
-    transaction: async (work) => repeatedly(write, work, () => changes.bump()),
+    transaction: async (work) => repeatedly(write, work),
     check: async () => {
       const { rows } = await sql<{ readonly: string }>`show transaction_read_only`.execute(read)
       if (Object.values(rows[0] ?? {})[0] === 'on') throw new DatabaseUnavailableError('the database is read-only')
@@ -128,10 +132,19 @@ function beginningOf({ statementTimeoutMs, lockTimeoutMs }: PostgresOptions): st
   ].join('; ')
 }
 
+/** The pool replaces a connection that is lost while nobody uses it. */
+function logLosses(pool: Pool, log: Logger): Pool {
+  return pool.on('error', (error) => log.warn({ err: error }, 'an idle connection to PostgreSQL was lost'))
+}
+
+/** Reading and writing have a half each: whoever writes may have to read beside it. */
+function limitsOf({ connections, statementTimeoutMs }: PostgresOptions): PoolConfig {
+  return { max: Math.ceil(connections / 2), query_timeout: statementTimeoutMs + SILENCE_MS }
+}
+
 async function repeatedly<Result>(
   write: Connection,
   work: (transaction: Transaction) => Promise<Result>,
-  onEnd: () => void,
 ): Promise<Result> {
   const deadline = performance.now() + RETRY_TIMEOUT_MS
   for (let attempt = 0; ; attempt++) {
@@ -142,9 +155,6 @@ async function repeatedly<Result>(
       if (performance.now() > deadline) {
         throw new DatabaseUnavailableError('other transactions came in between again and again', { cause: error })
       }
-    } finally {
-      // A commit whose answer was lost may have happened.
-      onEnd()
     }
     await sleep(Math.random() * Math.min(RETRY_PAUSE_MS * 2 ** attempt, MAX_RETRY_PAUSE_MS))
   }

@@ -12,10 +12,12 @@ export const {
   CreateTableNode,
   DataTypeNode,
   GeneratedNode,
+  HandleEmptyInListsPlugin,
   Kysely,
   PostgresAdapter,
   PostgresDialect,
   RawNode,
+  replaceWithNoncontingentExpression,
   sql,
   SqliteDialect,
 } = kysely
