@@ -8,6 +8,9 @@ const run = promisify(execFile)
 /** The server on which each registry gets a database of its own; without it they keep metadata in SQLite. */
 const SERVER = process.env['ENTREPOT_TEST_DATABASE'] ?? ''
 
+/** Whether registries keep their metadata in PostgreSQL. */
+export const isOnPostgres = SERVER !== ''
+
 /** The database that belongs to each data folder. */
 const DATABASES = new Map<string, string>()
 

@@ -3,6 +3,7 @@ import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { entrepot, temporaryFolder } from '../operations/command.ts'
+import { isOnPostgres } from '../test-database.ts'
 
 /** What `entrepot fsck --json` tells. */
 export interface FsckReport {
@@ -47,6 +48,8 @@ export async function runFsck(
  * with this.
  */
 export async function expectSound(t: TestContext, target: FsckTarget, options: FsckRunOptions = {}): Promise<void> {
+  // The command checks SQLite only; on PostgreSQL the test has what it asked for itself.
+  if (isOnPostgres) return
   const { code, findings } = await runFsck(t, target, options)
   const errors = findings.filter((found) => found.severity === 'error')
   assert.deepEqual(errors, [], 'entrepot fsck finds errors')

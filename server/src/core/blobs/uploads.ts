@@ -57,6 +57,8 @@ export class Uploads {
   readonly #turns = new Turns(TURN_TIMEOUT_MS, 'writing to this upload')
   readonly #contentTurns: Turns
   #makingRoom: Promise<void> | undefined
+  /** How many uploads are about to be opened. */
+  #opening = 0
 
   /**
    * @param dependencies.contentTurns by digest: from when content is stored until a row says so nobody may remove it.
@@ -79,11 +81,18 @@ export class Uploads {
       this.#makingRoom ??= this.#giveUpIdle().finally(() => (this.#makingRoom = undefined))
       await this.#makingRoom
     }
-    await this.#database.transaction(async (transaction) => {
-      if ((await countUploads(transaction)) >= this.#maxOpen) throw tooManyUploads(this.#maxOpen)
-      const repositoryId = await ensureRepository(transaction, repository)
-      await insertUpload(transaction, { id, repositoryId, algorithm })
-    })
+    this.#opening++
+    try {
+      // Counted beside the transaction, with those on their way: within it, every start would collide with every other.
+      const open = (await countUploads(this.#database.read)) + this.#opening
+      if (open > this.#maxOpen) throw tooManyUploads(this.#maxOpen)
+      await this.#database.transaction(async (transaction) => {
+        const repositoryId = await ensureRepository(transaction, repository)
+        await insertUpload(transaction, { id, repositoryId, algorithm })
+      })
+    } finally {
+      this.#opening--
+    }
     this.#remember(id, new ContentHash(algorithm))
     return { id, sizeBytes: 0 }
   }
