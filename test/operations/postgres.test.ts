@@ -1,9 +1,12 @@
 import assert from 'node:assert/strict'
+import { chown, readFile, stat, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { uniqueName } from '../content.ts'
 import { freePort, startRegistry, until } from '../harness.ts'
 import { hasPostgres, startPostgres } from '../postgres-cluster.ts'
 import { RegistryClient } from '../registry-client.ts'
+import { createCertificate } from './certificates.ts'
 import { entrepot, temporaryFolder, writeConfig } from './command.ts'
 
 const isInstalled = await hasPostgres()
@@ -110,3 +113,26 @@ test('a tag that another process moves is known within a second', options, async
   )
   assert.ok(performance.now() - start < 2_000)
 })
+
+test(
+  'with sslmode=verify-full only the server of a certificate that an authority vouches for is talked to',
+  options,
+  async (t) => {
+    const folder = await temporaryFolder(t)
+    const [right, other] = [await createCertificate(folder, 'right'), await createCertificate(folder, 'other')]
+    const data = await server().run('show data_directory')
+    const { uid, gid } = await stat(data)
+    for (const [name, file] of Object.entries({ 'server.crt': right.certificate, 'server.key': right.key })) {
+      await writeFile(join(data, name), await readFile(file), { mode: 0o600 })
+      await chown(join(data, name), uid, gid)
+    }
+    await server().run('alter system set ssl = on')
+    await server().run('select pg_reload_conf()')
+    const url = `${await createDatabase('encrypted')}?sslmode=verify-full&sslrootcert=`
+    assert.match(await failedStart(t, `${url}${other.certificate}`), /cannot be reached: self-signed certificate/)
+    await startRegistry(t, { config: { database: { url: `${url}${right.certificate}` } } })
+    const encrypted =
+      "select bool_and(ssl) from pg_stat_ssl join pg_stat_activity using (pid) where datname = 'encrypted'"
+    assert.equal(await server().run(encrypted), 't')
+  },
+)
