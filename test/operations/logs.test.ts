@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
 import { readFile } from 'node:fs/promises'
-import { request } from 'node:http'
+import { createServer, request } from 'node:http'
 import { test } from 'node:test'
 import { unknownDigest } from '../content.ts'
-import { startRegistry, type TestRegistry, until } from '../harness.ts'
+import { freePort, startRegistry, type TestRegistry, until } from '../harness.ts'
 import { RegistryClient } from '../registry-client.ts'
 import { entrepot, temporaryFolder, writeConfig } from './command.ts'
 import { logLines } from './log-lines.ts'
@@ -119,17 +120,29 @@ function canary(): string {
 test('no secret gets into the log, the answers, the metrics or the data folder, whatever goes wrong', async (t) => {
   const [secret, redis, basic, bearer, cookie, health] = [canary(), canary(), canary(), canary(), canary(), canary()]
   const encoded = Buffer.from(`user:${basic}`).toString('base64')
+  // It is well until the registry is ready.
+  const watched = createServer((_request, response) => response.end())
+  const port = await freePort()
+  await once(watched.listen(port, '127.0.0.1'), 'listening')
+  t.after(() => watched.close())
   const config = {
     log: { formatter: 'json', level: 'debug' },
     http: { secret },
     redis: { addr: 'a:1', password: redis },
     health: {
-      http: [{ uri: 'http://127.0.0.1:1/', headers: { Authorization: [`Bearer ${health}`] }, interval: '50ms' }],
+      http: [{ uri: `http://127.0.0.1:${port}/`, headers: { Authorization: [`Bearer ${health}`] }, interval: '50ms' }],
     },
   }
   const registry = await startRegistry(t, { config })
+  watched.close()
+  watched.closeAllConnections()
+  await until(
+    () => registry.output().includes('a health check fails'),
+    5_000,
+    () => `no line says that the health check fails:\n${registry.output()}`,
+  )
   const client = new RegistryClient(registry.url)
-  const answers: string[] = []
+  const answers: string[] = [await (await fetch(`${registry.url}/readyz`)).text()]
   for (const headers of [
     { Authorization: `Basic ${encoded}` },
     { Authorization: `Bearer ${bearer}`, Cookie: `session=${cookie}`, 'Proxy-Authorization': `Bearer ${bearer}` },
