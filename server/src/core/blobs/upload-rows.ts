@@ -42,13 +42,14 @@ export async function findUpload(
     .executeTakeFirst()
 }
 
-export async function countUploads(connection: Connection): Promise<number> {
-  const row = await connection
+/** How many uploads are open, but for those of some ids. */
+export async function countUploads(connection: Connection, except: readonly string[] = []): Promise<number> {
+  let select = connection
     .withTables<UploadTables>()
     .selectFrom('uploads')
     .select((expression) => expression.fn.countAll<number>().as('count'))
-    .executeTakeFirstOrThrow()
-  return row.count
+  if (except.length > 0) select = select.where('id', 'not in', except)
+  return (await select.executeTakeFirstOrThrow()).count
 }
 
 /** The ids of all uploads, with when they were started, in milliseconds since 1970. */

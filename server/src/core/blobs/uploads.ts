@@ -57,8 +57,8 @@ export class Uploads {
   readonly #turns = new Turns(TURN_TIMEOUT_MS, 'writing to this upload')
   readonly #contentTurns: Turns
   #makingRoom: Promise<void> | undefined
-  /** How many uploads are about to be opened. */
-  #opening = 0
+  /** The ids of uploads that are about to be opened, in their order. */
+  readonly #opening = new Set<string>()
 
   /**
    * @param dependencies.contentTurns by digest: from when content is stored until a row says so nobody may remove it.
@@ -81,20 +81,30 @@ export class Uploads {
       this.#makingRoom ??= this.#giveUpIdle().finally(() => (this.#makingRoom = undefined))
       await this.#makingRoom
     }
-    this.#opening++
+    const ahead = [...this.#opening]
+    this.#opening.add(id)
     try {
-      // Counted beside the transaction, with those on their way: within it, every start would collide with every other.
-      const open = (await countUploads(this.#database.read)) + this.#opening
-      if (open > this.#maxOpen) throw tooManyUploads(this.#maxOpen)
+      if (!(await this.#isRoomAfter(ahead))) throw tooManyUploads(this.#maxOpen)
       await this.#database.transaction(async (transaction) => {
         const repositoryId = await ensureRepository(transaction, repository)
         await insertUpload(transaction, { id, repositoryId, algorithm })
       })
     } finally {
-      this.#opening--
+      this.#opening.delete(id)
     }
     this.#remember(id, new ContentHash(algorithm))
     return { id, sizeBytes: 0 }
+  }
+
+  /**
+   * Whether one more may be opened after others that are on their way. They are counted beside the transaction: within it,
+   * every start would collide with every other.
+   */
+  async #isRoomAfter(ahead: readonly string[]): Promise<boolean> {
+    const room = this.#maxOpen - ahead.length
+    // Some of those ahead have a row by now, and count twice: to leave them out costs more, and is seldom needed.
+    if ((await countUploads(this.#database.read)) < room) return true
+    return ahead.length > 0 && (await countUploads(this.#database.read, ahead)) < room
   }
 
   /** @throws RegistryError BLOB_UPLOAD_UNKNOWN */
