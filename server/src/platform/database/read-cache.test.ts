@@ -1,0 +1,59 @@
+import assert from 'node:assert/strict'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { test, type TestContext } from 'node:test'
+import { type Database, openSqlite, ReadCache, sql } from './index.ts'
+
+interface Row {
+  readonly value: number
+}
+
+/** A database with one number in it, and how to read and write that. */
+async function numberIn(t: TestContext) {
+  const folder = await mkdtemp(join(tmpdir(), 'entrepot-read-cache-'))
+  const database: Database = openSqlite(join(folder, 'entrepot.db'))
+  t.after(async () => {
+    await database.close()
+    await rm(folder, { recursive: true, force: true })
+  })
+  const run = async (statement: string) =>
+    database.transaction(async (transaction) => void (await sql.raw(statement).execute(transaction)))
+  await run('create table number (value integer)')
+  await run('insert into number values (1)')
+  const cache = new ReadCache<Row>(database)
+  const read = async (): Promise<Row | undefined> => {
+    const [row] = (await sql<Row>`select value from number`.execute(database.read)).rows
+    return row && { value: row.value }
+  }
+  return { cache, read, write: async (value: number) => run(`update number set value = ${value}`) }
+}
+
+test('what was read is given again without a read, until something is committed', async (t) => {
+  const { cache, read, write } = await numberIn(t)
+  let reads = 0
+  const counted = async () => {
+    reads += 1
+    return read()
+  }
+  assert.deepEqual(
+    [await cache.get('number', counted), await cache.get('number', counted)],
+    [{ value: 1 }, { value: 1 }],
+  )
+  assert.equal(reads, 1)
+  await write(2)
+  assert.deepEqual(await cache.get('number', counted), { value: 2 })
+})
+
+test('what was read while something was committed is not remembered, whoever asked for something else meanwhile', async (t) => {
+  const { cache, read, write } = await numberIn(t)
+  const before = await cache.get('number', async () => {
+    const value = await read()
+    await write(2)
+    // From here on the cache holds what was read since that commit.
+    assert.deepEqual(await cache.get('other', read), { value: 2 })
+    return value
+  })
+  assert.deepEqual(before, { value: 1 }, 'it was read before')
+  assert.deepEqual(await cache.get('number', read), { value: 2 })
+})
