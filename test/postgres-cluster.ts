@@ -3,8 +3,11 @@ import { once } from 'node:events'
 import { chmod, chown, mkdtemp, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import type { TestContext } from 'node:test'
 import { promisify } from 'node:util'
+import { skipUnlessRequired } from './clients/programs.ts'
 import { freePort, until } from './harness.ts'
+import { runSql } from './test-database.ts'
 
 const run = promisify(execFile)
 
@@ -35,6 +38,13 @@ export async function hasPostgres(): Promise<boolean> {
   return (await programs()) !== undefined
 }
 
+/** Tells, and skips the test otherwise, whether a server can be started here. */
+export async function isPostgresPresent(t: TestContext): Promise<boolean> {
+  if (await hasPostgres()) return true
+  skipUnlessRequired(t, 'PostgreSQL is not installed')
+  return false
+}
+
 /**
  * Creates and starts a server.
  * @param settings what differs from PostgreSQL's defaults.
@@ -57,10 +67,7 @@ export async function startPostgres(settings: Record<string, string> = {}): Prom
   const cluster: PostgresCluster = {
     port,
     url: (database) => `postgres://postgres@127.0.0.1:${port}/${database}`,
-    run: async (sql, database = 'postgres') => {
-      const psql = ['-XAtq', '-v', 'ON_ERROR_STOP=1', '-c', sql, cluster.url(database)]
-      return (await run(join(bin, 'psql'), psql)).stdout.trim()
-    },
+    run: async (sql, database = 'postgres') => runSql(cluster.url(database), sql),
     start: async () => {
       const started = spawn(join(bin, 'postgres'), args, { ...user, cwd: folder, stdio: ['ignore', 'ignore', 'pipe'] })
       server = started

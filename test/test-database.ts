@@ -1,9 +1,6 @@
-import { execFile } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import type { TestContext } from 'node:test'
-import { promisify } from 'node:util'
-
-const run = promisify(execFile)
+import { run } from './clients/programs.ts'
 
 /** The server on which each registry gets a database of its own; without it they keep metadata in SQLite. */
 const SERVER = process.env['ENTREPOT_TEST_DATABASE'] ?? ''
@@ -23,13 +20,14 @@ export async function testDatabase(t: TestContext, folder: string): Promise<stri
   const known = DATABASES.get(folder)
   if (SERVER === '' || known !== undefined) return known
   const name = `test_${randomBytes(8).toString('hex')}`
-  await runSql(`create database ${name}`)
-  t.after(async () => runSql(`drop database ${name} with (force)`))
+  await runSql(SERVER, `create database ${name}`)
+  t.after(async () => runSql(SERVER, `drop database ${name} with (force)`))
   const { href } = new URL(name, SERVER)
   DATABASES.set(folder, href)
   return href
 }
 
-async function runSql(sql: string): Promise<void> {
-  await run('psql', ['-XAtq', '-v', 'ON_ERROR_STOP=1', '-c', sql, SERVER])
+/** Runs SQL in the database of a URL, and gives what `psql` prints. */
+export async function runSql(url: string, sql: string): Promise<string> {
+  return (await run('psql', ['-XAtq', '-v', 'ON_ERROR_STOP=1', '-c', sql, url])).trim()
 }

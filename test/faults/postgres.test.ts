@@ -3,12 +3,9 @@ import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { digestOf, imageDocument, mediaTypes, randomBlob, uniqueName } from '../content.ts'
 import { freePort, startRegistry, until } from '../harness.ts'
-import { hasPostgres, startPostgres } from '../postgres-cluster.ts'
+import { isPostgresPresent, startPostgres } from '../postgres-cluster.ts'
 import { byTier } from './tier.ts'
 
-const isInstalled = await hasPostgres()
-if (!isInstalled && process.env['ENTREPOT_REQUIRE_CLIENTS'] === '1') throw new Error('PostgreSQL is not installed')
-const options = { skip: isInstalled ? false : 'PostgreSQL is not installed' }
 const CLIENTS = 6
 const RECOVERY_MS = 10_000
 
@@ -54,76 +51,70 @@ async function push(origin: string, name: string, shared: Buffer, isOver: () => 
   return tally
 }
 
-test(
-  'PostgreSQL that stops and comes back loses no acknowledged push, and is only answered with 503',
-  options,
-  async (t) => {
-    const cluster = await startPostgres()
-    t.after(async () => cluster.remove())
-    const debugPort = await freePort()
-    const registry = await startRegistry(t, {
-      config: { database: { url: cluster.url('postgres') }, http: { debug: { addr: `127.0.0.1:${debugPort}` } } },
-    })
-    const shared = randomBlob(10_000)
-    const repository = uniqueName('faults')
-    let isOver = false
-    // Half of them push to one repository: the same content at the same time.
-    const pushing = Array.from({ length: CLIENTS }, async (_, number) =>
-      push(
-        registry.url,
-        number % 2 === 0 ? `${repository}/${number}` : `${repository}/one${number}`,
-        shared,
-        () => isOver,
-      ),
-    )
-    const stops = byTier({ quick: 1, ci: 4, release: 50 })
-    for (let stop = 0; stop < stops; stop++) {
-      await sleep(1_000)
-      await cluster.stop(stop % 2 === 0 ? 'SIGQUIT' : 'SIGINT')
-      const answer = await fetch(`http://127.0.0.1:${debugPort}/debug/health`)
-      assert.equal(answer.status, 503)
-      assert.match(await answer.text(), /"metadata":"PostgreSQL at 127\.0\.0\.1:\d+/)
-      await sleep(500)
-      await cluster.start()
-      await until(
-        async () => (await fetch(`${registry.url}/readyz`)).ok,
-        RECOVERY_MS,
-        () => `it is not ready again:\n${registry.output()}`,
-      )
-    }
+test('PostgreSQL that stops and comes back loses no acknowledged push, and is only answered with 503', async (t) => {
+  if (!(await isPostgresPresent(t))) return
+  const cluster = await startPostgres()
+  t.after(async () => cluster.remove())
+  const debugPort = await freePort()
+  const registry = await startRegistry(t, {
+    config: { database: { url: cluster.url('postgres') }, http: { debug: { addr: `127.0.0.1:${debugPort}` } } },
+  })
+  const shared = randomBlob(10_000)
+  const repository = uniqueName('faults')
+  let isOver = false
+  // Half of them push to one repository: the same content at the same time.
+  const pushing = Array.from({ length: CLIENTS }, async (_, number) =>
+    push(
+      registry.url,
+      number % 2 === 0 ? `${repository}/${number}` : `${repository}/one${number}`,
+      shared,
+      () => isOver,
+    ),
+  )
+  const stops = byTier({ quick: 1, ci: 4, release: 50 })
+  for (let stop = 0; stop < stops; stop++) {
     await sleep(1_000)
-    isOver = true
-    const tallies = await Promise.all(pushing)
-    const acknowledged = tallies.flatMap((tally) => tally.acknowledged)
-    assert.ok(acknowledged.length > CLIENTS)
-    assert.ok(
-      tallies.some((tally) => tally.unavailable > 0),
-      'nobody noticed',
+    await cluster.stop(stop % 2 === 0 ? 'SIGQUIT' : 'SIGINT')
+    const answer = await fetch(`http://127.0.0.1:${debugPort}/debug/health`)
+    assert.equal(answer.status, 503)
+    assert.match(await answer.text(), /"metadata":"PostgreSQL at 127\.0\.0\.1:\d+/)
+    await sleep(500)
+    await cluster.start()
+    await until(
+      async () => (await fetch(`${registry.url}/readyz`)).ok,
+      RECOVERY_MS,
+      () => `it is not ready again:\n${registry.output()}`,
     )
-    for (const { path, digest } of acknowledged) {
-      const answer = await fetch(`${registry.url}${path}`, { method: 'HEAD' })
-      assert.equal(answer.headers.get('docker-content-digest'), digest, path)
-    }
-  },
-)
+  }
+  await sleep(1_000)
+  isOver = true
+  const tallies = await Promise.all(pushing)
+  const acknowledged = tallies.flatMap((tally) => tally.acknowledged)
+  assert.ok(acknowledged.length > CLIENTS)
+  assert.ok(
+    tallies.some((tally) => tally.unavailable > 0),
+    'nobody noticed',
+  )
+  for (const { path, digest } of acknowledged) {
+    const answer = await fetch(`${registry.url}${path}`, { method: 'HEAD' })
+    assert.equal(answer.headers.get('docker-content-digest'), digest, path)
+  }
+})
 
-test(
-  'many clients push the same content into one repository at the same time, and all of them succeed',
-  options,
-  async (t) => {
-    const cluster = await startPostgres()
-    t.after(async () => cluster.remove())
-    const registry = await startRegistry(t, { config: { database: { url: cluster.url('postgres') } } })
-    const name = uniqueName('faults')
-    const blobs = Array.from({ length: byTier({ quick: 10, ci: 50, release: 500 }) }, () => randomBlob(100))
-    await Promise.all(
-      Array.from({ length: 12 }, async () => {
-        for (const bytes of blobs) {
-          const url = `${registry.url}/v2/${name}/blobs/uploads/?digest=${digestOf(bytes)}`
-          const answer = await fetch(url, { method: 'POST', body: bytes })
-          assert.equal(answer.status, 201, await answer.text())
-        }
-      }),
-    )
-  },
-)
+test('many clients push the same content into one repository at the same time, and all of them succeed', async (t) => {
+  if (!(await isPostgresPresent(t))) return
+  const cluster = await startPostgres()
+  t.after(async () => cluster.remove())
+  const registry = await startRegistry(t, { config: { database: { url: cluster.url('postgres') } } })
+  const name = uniqueName('faults')
+  const blobs = Array.from({ length: byTier({ quick: 10, ci: 50, release: 500 }) }, () => randomBlob(100))
+  await Promise.all(
+    Array.from({ length: 12 }, async () => {
+      for (const bytes of blobs) {
+        const url = `${registry.url}/v2/${name}/blobs/uploads/?digest=${digestOf(bytes)}`
+        const answer = await fetch(url, { method: 'POST', body: bytes })
+        assert.equal(answer.status, 201, await answer.text())
+      }
+    }),
+  )
+})
