@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import type { OutgoingHttpHeaders } from 'node:http'
-import { type Answer, RegistryClient } from '../registry-client.ts'
+import type { Answer, RegistryClient } from '../registry-client.ts'
 import { type Expected, judge } from './oracle.ts'
 import { type RawExchange, exchange, readAnswers } from './raw-exchange.ts'
 
@@ -28,6 +28,7 @@ export class FuzzFailure extends Error {
 /** Sends generated requests, counts them, and judges each answer. */
 export class FuzzClient {
   readonly registry: RegistryClient
+  readonly #certificate: Buffer | undefined
   #requests = 0
   #rawRequests = 0
   #slowestMs = 0
@@ -35,8 +36,13 @@ export class FuzzClient {
   #clockMs = 0
   readonly #ticking: NodeJS.Timeout
 
-  constructor(origin: string) {
-    this.registry = new RegistryClient(origin)
+  /**
+   * @param registry sends what an HTTP library can send
+   * @param certificate of a server that speaks TLS, in PEM form
+   */
+  constructor(registry: RegistryClient, certificate?: Buffer) {
+    this.registry = registry
+    this.#certificate = certificate
     let last = performance.now()
     this.#ticking = setInterval(() => {
       const now = performance.now()
@@ -92,7 +98,7 @@ export class FuzzClient {
     try {
       const { origin } = this.registry
       const clock = { limitMs: ANSWER_LIMIT_MS, now: () => this.#clockMs }
-      const bytes = await exchange(origin, raw, clock)
+      const bytes = await exchange({ origin, certificate: this.#certificate }, raw, clock)
       this.#assertSoon(begin)
       if (raw.ending === 'reset') return []
       const answers = readAnswers(origin, bytes, raw.methods)

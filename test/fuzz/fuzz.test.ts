@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { test } from 'node:test'
-import { assertContent } from '../registry-client.ts'
+import { RegistryClient, assertContent } from '../registry-client.ts'
 import { startRegistry } from '../harness.ts'
 import { assertNoTrace } from './disk.ts'
 import { pushFixture } from './fixture.ts'
@@ -27,7 +27,7 @@ test('generated requests', async (t) => {
   t.diagnostic(`ENTREPOT_FUZZ_SEED=${seed} ENTREPOT_FUZZ_REQUESTS=${REQUESTS}`)
   const registry = await startRegistry(t, { env: INSPECTED })
   const pid = registry.pid()
-  const client = new FuzzClient(registry.url)
+  const client = new FuzzClient(new RegistryClient(registry.url))
   t.after(() => client.close())
   const ledger = new Ledger()
   const fixture = await pushFixture(client.registry, new Random(seed), ledger)

@@ -1,4 +1,5 @@
-import { connect } from 'node:net'
+import { connect, type Socket } from 'node:net'
+import { connect as connectSecurely } from 'node:tls'
 import { type Answer, checked } from '../registry-client.ts'
 
 /** Bytes for a connection of their own, as no HTTP library would send them. */
@@ -16,14 +17,21 @@ export interface RawExchange {
   readonly isAnswered: boolean
 }
 
+/** Where bytes are sent: `certificate`, in PEM form, is the one that a server must show that speaks TLS. */
+export interface Destination {
+  readonly origin: string
+  readonly certificate: Buffer | undefined
+}
+
 /** The bytes that came back until the connection was closed; throws when it is not closed in time. */
 export async function exchange(
-  origin: string,
+  destination: Destination,
   raw: RawExchange,
   clock: { limitMs: number; now: () => number },
 ): Promise<Buffer> {
-  const { hostname, port } = new URL(origin)
-  const socket = connect({ port: Number(port), host: hostname, allowHalfOpen: true, noDelay: true })
+  const { hostname, port } = new URL(destination.origin)
+  const line = connect({ port: Number(port), host: hostname, allowHalfOpen: true, noDelay: true })
+  const socket = destination.certificate === undefined ? line : secured(line, destination.certificate)
   const chunks: Buffer[] = []
   const closed = Promise.withResolvers<void>()
   socket.on('data', (chunk: Buffer) => void chunks.push(chunk))
@@ -37,7 +45,7 @@ export async function exchange(
       socket.once('close', () => resolve())
     })
   }
-  if (raw.ending === 'reset') socket.resetAndDestroy()
+  if (raw.ending === 'reset') line.resetAndDestroy()
   if (raw.ending === 'finish') socket.end()
   const end = clock.now()
   const timer = setInterval(() => {
@@ -50,6 +58,12 @@ export async function exchange(
     throw new Error(`the connection was still open after ${clock.limitMs} ms; received: ${received}`)
   }
   return Buffer.concat(chunks)
+}
+
+/** TLS over a connection, with HTTP/1.1 within. */
+function secured(line: Socket, ca: Buffer): Socket {
+  line.on('error', () => {})
+  return connectSecurely({ socket: line, ca, host: '127.0.0.1', ALPNProtocols: ['http/1.1'] })
 }
 
 /** Splits what came back into answers; throws where it is not HTTP/1.1, or an answer is not whole. */

@@ -30,3 +30,14 @@ test('an upload over HTTP/2 does not wait for the line after every 64 KiB', asyn
   const withDefaults = BODY_BYTES / DEFAULT_WINDOW_BYTES
   assert.ok(roundTrips < withDefaults / 2, `it took the time of ${roundTrips} round trips; by default ${withDefaults}`)
 })
+
+test('a Content-Range with a space at its end is refused over HTTP/2, and not overlooked', async (t) => {
+  const certificate = await createCertificate(await temporaryFolder(t), 'server')
+  const registry = await startRegistry(t, { scheme: 'https', config: { http: { tls: certificate } } })
+  const client = await Http2Client.connect(t, registry.url, certificate.certificate)
+  const begun = await client.request('POST', `/v2/${uniqueName('h2')}/blobs/uploads/`)
+  const bytes = randomBlob(100)
+  const headers = { 'content-range': '500-599 ' }
+  const answer = await client.request('PATCH', String(begun.headers['location']), { headers, body: bytes })
+  assert.equal(answer.status, 416, answer.body.toString())
+})

@@ -3,6 +3,7 @@ import { IncomingMessage, ServerResponse } from 'node:http'
 import { Http2ServerResponse } from 'node:http2'
 import { Socket } from 'node:net'
 import { Duplex } from 'node:stream'
+import type { TLSSocket } from 'node:tls'
 import { RegistryError } from '@entrepot/oci'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { Logger } from '#platform/log'
@@ -35,6 +36,7 @@ export function createBrokenRequests(log: Logger): BrokenRequests {
   return {
     watch: ({ server }) => {
       server.prependListener('request', note)
+      server.on('secureConnection', readThroughStream)
       server.on('checkExpectation', (request, response) => void server.emit('request', request, response))
       server.on('connect', (_request: unknown, target: unknown) => {
         // Node.js has taken its own listener away: without one, a connection that breaks ends the process.
@@ -58,6 +60,15 @@ export function createBrokenRequests(log: Logger): BrokenRequests {
       }
     },
   }
+}
+
+/**
+ * Where answers to a client that does not wait for them pile up, Node.js pauses its parser. Over TLS it goes on to hand
+ * it what was decrypted already, takes "paused" for a broken request, and loses the bytes. With a listener for them it
+ * reads them through the stream, which keeps them.
+ */
+function readThroughStream(socket: TLSSocket): void {
+  if (socket.alpnProtocol !== 'h2') socket.on('data', () => {})
 }
 
 /**

@@ -191,7 +191,8 @@ async function createApp(
     ...common,
     http2: true,
     http2SessionTimeout: options.keepAliveTimeoutMs,
-    https: { ...https, allowHTTP1: true, settings: HTTP2_SETTINGS },
+    // Otherwise a value with a space at its end would vanish without a word: a Content-Range, for example.
+    https: { ...https, allowHTTP1: true, settings: HTTP2_SETTINGS, strictFieldWhitespaceValidation: false },
   })
   app.server.on('session', (session: ServerHttp2Session) => {
     session.setLocalWindowSize(HTTP2_SESSION_WINDOW_BYTES)
