@@ -42,6 +42,8 @@ export interface TestRegistryOptions {
   env?: Record<string, string>
   /** `https` when the configuration has `http.tls`; readiness is then not awaited. */
   scheme?: 'http' | 'https'
+  /** A program, with its arguments, that becomes the launcher: the process id stays. */
+  through?: readonly string[]
 }
 
 /**
@@ -94,7 +96,9 @@ export async function startRegistry(t: TestContext, options: TestRegistryOptions
     stop: () => end('SIGTERM'),
     kill: async () => void (await end('SIGKILL')),
     start: async () => {
-      const started = spawn(LAUNCHER, ['serve', options.configFile ?? ownFile], {
+      const command = [...(options.through ?? []), LAUNCHER, 'serve', options.configFile ?? ownFile]
+      const [program = LAUNCHER, ...rest] = command
+      const started = spawn(program, rest, {
         env: { ...process.env, ...placed, ...options.env },
         stdio: ['ignore', 'pipe', 'pipe'],
       })

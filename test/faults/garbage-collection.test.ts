@@ -9,6 +9,7 @@ import { startRegistry, until } from '../harness.ts'
 import { assertContent, describe, RegistryClient } from '../registry-client.ts'
 
 const SETTLE_MS = 20_000
+const RACE_MS = 60_000
 
 const NO_TRASH = { trash: { age: '0s' } }
 /** Looks again and again, and lets a blob that nothing needs go at once. */
@@ -137,13 +138,16 @@ test('pushes that race with the collector are either refused or there for good',
     await client.delete(`/v2/${name}/manifests/${digest}`)
   }
   const names = Array.from({ length: 6 }, uniqueName)
+  // On a busy machine the collector comes first in most rounds, or in few: they go on until both have happened.
+  const deadline = Date.now() + RACE_MS
+  const isProven = () => acknowledged > 10 && refused > 10
   await Promise.all(
     names.map(async (name) => {
-      for (let round = 0; round < 20; round++) await push(name)
+      for (let round = 0; round < 20 || (!isProven() && Date.now() < deadline); round++) await push(name)
     }),
   )
   t.diagnostic(`${acknowledged} pushes were acknowledged, ${refused} refused`)
-  assert.ok(acknowledged > 10 && refused > 10, `${acknowledged} acknowledged, ${refused} refused`)
+  assert.ok(isProven(), `${acknowledged} acknowledged, ${refused} refused`)
 })
 
 test('what is pushed again while it is being removed is there', { timeout: 120_000 }, async (t) => {

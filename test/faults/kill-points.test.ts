@@ -126,6 +126,46 @@ test('a kill at each point of a request leaves all that was acknowledged, and th
   await expectSound(t, registry.dataDirectory)
 })
 
+test('a kill before any write to the log during a push leaves the manifest with all its tags, or nothing of it', async (t) => {
+  if (!canInject(t)) return
+  const registry = await startRegistry(t, { env: ONE_THREAD })
+  const models = await Models.push(new RegistryClient(registry.url))
+  const stride = byTier({ quick: 9, ci: 1, release: 1 })
+  let nth = 1 + (faultSeed(t) % stride)
+  // On and on, until it makes fewer writes than that.
+  while (await isKilledBefore(t, { registry, models, nth })) nth += stride
+  t.diagnostic(`it was answered before write ${nth}`)
+  await models.verify(new RegistryClient(registry.url))
+  await registry.stop()
+  await expectSound(t, registry.dataDirectory)
+})
+
+/** Pushes a manifest with tags, and kills before the n-th write to the log. @returns false when it was answered. */
+async function isKilledBefore(
+  t: TestContext,
+  { registry, models, nth }: { registry: TestRegistry; models: Models; nth: number },
+): Promise<boolean> {
+  const client = new RegistryClient(registry.url)
+  const attempt = await manifest(client, models)
+  const files = [filesOf(registry, attempt).log]
+  const effect = { calls: 'pwrite64', effect: 'signal=SIGKILL', when: String(nth) }
+  const traced = await inject(t, registry.pid(), { files, ...effect })
+  const answer = await client.request(attempt.method, attempt.target, attempt).catch((error: unknown) => {
+    if (error instanceof assert.AssertionError) throw error
+  })
+  if (answer !== undefined) {
+    await traced.end()
+    assert.equal(answer.status, 201, describe(answer))
+    if (attempt.step !== undefined) models.apply(attempt.step, attempt.name)
+    return false
+  }
+  await traced.ended
+  await registry.kill()
+  await registry.start()
+  await models.verify(new RegistryClient(registry.url), attempt)
+  return true
+}
+
 /** A blob that nothing needs is noted, taken from its repository, and its row and its file are removed: a transaction each. */
 const COLLECTING: readonly Point[] = [
   ...['it is noted', 'it is taken from the repository', 'its row is removed'].flatMap((when, before) => {
