@@ -107,7 +107,7 @@ async function pushByEveryWay(client: RegistryClient): Promise<string> {
 async function killAndRead(registry: TestRegistry, trace: string): Promise<string> {
   const pid = registry.pid()
   await registry.kill()
-  const isComplete = async () => new RegExp(`^${pid} \\+\\+\\+ `, 'm').test(await readFile(trace, 'utf8'))
+  const isComplete = async () => new RegExp(`^${pid} +\\+{3} `, 'm').test(await readFile(trace, 'utf8'))
   await until(isComplete, PATIENCE_MS, () => 'the trace does not end')
   return readFile(trace, 'utf8')
 }
