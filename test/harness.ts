@@ -11,6 +11,7 @@ import { testDatabase } from './test-database.ts'
 
 const LAUNCHER = fileURLToPath(new URL('../bin/entrepot', import.meta.url))
 const START_TIMEOUT_MS = 30_000
+const RESERVE_BYTES = 1024 * 1024
 
 /** A real `entrepot serve` process on a free port with its own folder. */
 export interface TestRegistry {
@@ -48,7 +49,7 @@ export interface TestRegistryOptions {
 
 /**
  * Starts a registry for one test and removes it, with its folder, when the test ends.
- * Deleting is enabled; everything else is the default.
+ * Deleting is enabled, and the reserve of the disk is small, as there are many registries; all else is the default.
  */
 export async function startRegistry(t: TestContext, options: TestRegistryOptions = {}): Promise<TestRegistry> {
   const folder = await mkdtemp(join(tmpdir(), 'entrepot-test-'))
@@ -62,7 +63,11 @@ export async function startRegistry(t: TestContext, options: TestRegistryOptions
     {
       version: '0.1',
       log: { level: 'info' },
-      storage: { filesystem: { rootdirectory: dataDirectory }, delete: { enabled: true } },
+      storage: {
+        filesystem: { rootdirectory: dataDirectory },
+        delete: { enabled: true },
+        maintenance: { reserve: RESERVE_BYTES },
+      },
       http: { addr: address },
     },
     options.config ?? {},

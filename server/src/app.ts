@@ -1,5 +1,5 @@
 import { mkdir } from 'node:fs/promises'
-import { resolve } from 'node:path'
+import { join, resolve } from 'node:path'
 import { createAccess, isAction } from '#core/access'
 import {
   correctUnneededTimes,
@@ -28,6 +28,7 @@ import {
 } from '#formats/oci'
 import { steadyNow } from '#platform/clock'
 import { type Database, lockFolder } from '#platform/database'
+import { Reserve, withReserve } from '#platform/disk'
 import { createHealth, type Health } from '#platform/health'
 import {
   ContentSender,
@@ -43,14 +44,19 @@ import { type Garbage, listenOnSocket, registerManagement, socketIn } from '#man
 import type { Config } from './config/index.ts'
 import { isWithoutMetadata, openMetadata } from './metadata.ts'
 import {
+  accessOptions,
   contentPolicy,
   debugServerOptions,
   healthChecks,
   httpServerOptions,
   managementServerOptions,
   manifestPolicy,
+  ociLimits,
   ociMaintenance,
 } from './settings.ts'
+
+/** Of what the right to push allows, asking for an upload and cancelling it store nothing. */
+const STORING_METHODS = new Set(['POST', 'PUT', 'PATCH'])
 
 /** How long a push waits for another one of the same content. */
 const CONTENT_TURN_TIMEOUT_MS = 60_000
@@ -145,24 +151,32 @@ async function openStorage(config: Config, { metrics, log }: Pick<Foundation, 'm
   const folder = resolve(config.storage.filesystem.rootdirectory)
   await mkdir(folder, { recursive: true, mode: 0o700 })
   lockFolder(folder)
-  const store = await FilesystemStore.open(folder)
-  const database = await openMetadata(
-    config,
-    { folder, isEmpty: async () => store.isEmpty() },
-    log.child({ module: 'database' }),
-  )
-  await database.transaction(async (transaction) => {
+  const reserve = await Reserve.open({
+    file: join(folder, 'reserve'),
+    sizeBytes: config.storage.maintenance.reserve,
+    log: log.child({ module: 'disk' }),
+    onChange: (state) => metrics.observeReserve(state),
+  })
+  const store = await FilesystemStore.open(folder, () => reserve.requireRoom())
+  const place = { folder, isEmpty: async () => store.isEmpty() }
+  // Who is to delete on a full disk must be able to start on it, too.
+  const database = await reserve.spendOn(async () => openMetadata(config, place, log.child({ module: 'database' })))
+  const deletions = withReserve(database, reserve)
+  await deletions.transaction(async (transaction) => {
     await correctUnneededTimes(transaction, steadyNow())
     await correctOciTimes(transaction, steadyNow())
   })
   const contentTurns = new Turns(CONTENT_TURN_TIMEOUT_MS, 'storing the same content')
-  const uploads = new Uploads({ database, store, contentTurns, maxOpen: config.limits.uploads })
+  const uploads = new Uploads({ database, deletions, store, contentTurns, maxOpen: config.limits.uploads })
   return {
     folder,
     database,
+    deletions,
+    reserve,
     store,
     blobs: createBlobs({
-      database,
+      // All that it writes itself is that a blob which is read is not garbage yet: pulls go on when the disk is full.
+      database: deletions,
       store,
       contentTurns,
       uploads,
@@ -171,7 +185,7 @@ async function openStorage(config: Config, { metrics, log }: Pick<Foundation, 'm
     }),
     policy: manifestPolicy(config),
     uploads,
-    garbage: createGarbage(config, { database, store, contentTurns, metrics, log }),
+    garbage: createGarbage(config, { database: deletions, store, contentTurns, metrics, log }),
   }
 }
 
@@ -209,6 +223,9 @@ interface Storage extends ManifestDependencies {
   /** The data folder, as an absolute path. */
   readonly folder: string
   readonly store: FilesystemStore
+  /** The database for what makes room: on a full disk it has the reserve. */
+  readonly deletions: Database
+  readonly reserve: Reserve
   readonly uploads: Uploads
   readonly garbage: Garbage
 }
@@ -220,12 +237,13 @@ interface Foundation {
 }
 
 /**
- * Starts what removes abandoned uploads and garbage, unless nothing may be changed.
+ * Starts what keeps the reserve, and what removes abandoned uploads and garbage, unless nothing may be changed.
  * @returns ends it.
  */
 function startMaintenance(config: Config, foundation: Pick<Foundation, 'log'> & Storage): () => Promise<void> {
-  const { uploads, garbage, log } = foundation
+  const { uploads, garbage, reserve, log } = foundation
   const { uploadpurging, garbagecollection, readonly } = config.storage.maintenance
+  if (!readonly.enabled) reserve.keep()
   if (garbagecollection.enabled && !readonly.enabled) garbage.schedule.start()
   const stopPurging =
     uploadpurging.enabled && !readonly.enabled
@@ -238,17 +256,14 @@ function startMaintenance(config: Config, foundation: Pick<Foundation, 'log'> & 
     stopPurging?.()
     garbage.schedule.end()
     await garbage.runs.end()
+    await reserve.stop()
   }
 }
 
 /** The listener that clients use. */
 async function createMainServer(config: Config, foundation: Foundation & Storage): Promise<HttpServer> {
-  const { database, blobs, policy, uploads, metrics, log } = foundation
-  const access = createAccess({
-    anonymousActions: config.auth.anonymous,
-    isReadOnly: config.storage.maintenance.readonly.enabled,
-    isDeleteEnabled: config.storage.delete.enabled,
-  })
+  const { database, deletions, blobs, policy, uploads, reserve, metrics, log } = foundation
+  const access = createAccess(accessOptions(config))
   const prefix = config.http.prefix.replace(/\/+$/, '')
   const server = await createHttpServer(httpServerOptions(config), {
     log: log.child({ module: 'http' }),
@@ -256,6 +271,7 @@ async function createMainServer(config: Config, foundation: Foundation & Storage
     authorize: (right, request) => {
       if (!isAction(right)) throw new Error(`no rule knows the right "${right}"`)
       access.decide(right, repositoryOf(request.params))
+      if (right === 'push' && STORING_METHODS.has(request.method)) reserve.requireRoom()
     },
     rewriteUrl: (url) => foldRepositoryName(url, prefix),
   })
@@ -276,16 +292,9 @@ async function createMainServer(config: Config, foundation: Foundation & Storage
     }),
     access,
     policy,
-    hasTrash: config.storage.maintenance.trash.age > 0,
+    deletion: { database: deletions, hasTrash: config.storage.maintenance.trash.age > 0 },
     links: createLinks(prefix, config.http.relativeurls ? '' : (config.http.host ?? '').replace(/\/+$/, '')),
-    limits: {
-      manifestBytes: config.limits.manifestsize,
-      tagsPerPush: config.limits.tagsperpush,
-      chunkBytes: config.limits.chunksize,
-      pageSize: config.limits.pagesize,
-      catalogPageSize: config.catalog.maxentries,
-      idleTimeoutMs: config.limits.bodyidletimeout,
-    },
+    limits: ociLimits(config),
   })
   return server
 }
@@ -310,7 +319,7 @@ async function createManagementServer(
   config: Config,
   foundation: Pick<Foundation, 'metrics' | 'log'> & Storage,
 ): Promise<HttpServer> {
-  const { metrics, log, folder, garbage, database, blobs, policy } = foundation
+  const { metrics, log, folder, garbage, database, deletions, blobs, policy } = foundation
   const server = await createHttpServer(managementServerOptions(config, socketIn(folder)), {
     log: log.child({ module: 'management' }),
     metrics,
@@ -320,6 +329,7 @@ async function createManagementServer(
   registerManagement(server.app, {
     garbage,
     manifests: { database, blobs, policy },
+    deletions,
     isReadOnly: config.storage.maintenance.readonly.enabled,
   })
   return server

@@ -1,5 +1,6 @@
+import type { AccessOptions } from '#core/access'
 import type { BlobStore, ContentPolicy } from '#core/blobs'
-import type { ManifestPolicy, OciMaintenance } from '#formats/oci'
+import type { ManifestPolicy, OciLimits, OciMaintenance } from '#formats/oci'
 import { fileCheck, type HealthCheck, httpCheck, tcpCheck } from '#platform/health'
 import type { PostgresOptions } from '#platform/database'
 import type { HttpServerOptions } from '#platform/http'
@@ -93,6 +94,27 @@ export function contentPolicy(config: Config, onDamage: () => void): ContentPoli
     verificationAgeMs: verification.age,
     quarantines: !maintenance.readonly.enabled,
     onDamage,
+  }
+}
+
+/** What callers are allowed to do. */
+export function accessOptions(config: Config): AccessOptions {
+  return {
+    anonymousActions: config.auth.anonymous,
+    isReadOnly: config.storage.maintenance.readonly.enabled,
+    isDeleteEnabled: config.storage.delete.enabled,
+  }
+}
+
+/** How large clients may make things. */
+export function ociLimits(config: Config): OciLimits {
+  return {
+    manifestBytes: config.limits.manifestsize,
+    tagsPerPush: config.limits.tagsperpush,
+    chunkBytes: config.limits.chunksize,
+    pageSize: config.limits.pagesize,
+    catalogPageSize: config.catalog.maxentries,
+    idleTimeoutMs: config.limits.bodyidletimeout,
   }
 }
 

@@ -2,12 +2,23 @@ import assert from 'node:assert/strict'
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
-import { type TestRegistry, startRegistry } from '../harness.ts'
-import { digestOf, imageDocument, mediaTypes, randomBlob, uniqueName } from '../content.ts'
+import { type TestRegistry, startRegistry, until } from '../harness.ts'
+import { type Descriptor, digestOf, imageDocument, mediaTypes, randomBlob, uniqueName } from '../content.ts'
 import { RegistryClient, assertContent, assertRefused, describe } from '../registry-client.ts'
+import { entrepot, temporaryFolder, writeConfig } from '../operations/command.ts'
+import { Random } from '../random.ts'
+import { faultSeed } from './fault-seed.ts'
+import { expectSound } from './fsck.ts'
 import { type SmallDisk, withSmallDisk } from './small-disk.ts'
+import { byTier } from './tier.ts'
 
 const MEBIBYTE = 1024 * 1024
+const PATIENCE_MS = 20_000
+/** How soon pushes must go on when there is room again. */
+const RECOVERY_MS = 5_000
+/** So few that the log of the database has not begun anew: each deletion needs room. */
+const TAGS = 10
+const FILLING_COUNT = byTier({ quick: 3, ci: 21, release: 201 })
 
 test('pushes to a disk that fills get 507 and leave nothing, pulls go on, and a cancelled upload makes room again', async (t) => {
   await withRegistry(t, async ({ registry, client, disk }) => {
@@ -44,7 +55,7 @@ test('pushes to a disk that fills get 507 and leave nothing, pulls go on, and a 
   })
 })
 
-test('when not even the metadata fits, every change gets 507, is undone as a whole, and succeeds when there is room', async (t) => {
+test('when not even the metadata fits, every push gets 507, is undone as a whole, and succeeds when there is room', async (t) => {
   await withRegistry(t, async ({ registry, client, disk }) => {
     const name = uniqueName('faults')
     const image = await client.pushImage(name, { reference: 'kept' })
@@ -60,7 +71,6 @@ test('when not even the metadata fits, every change gets 507, is undone as a who
     const changes: [string, string, Buffer?][] = [
       ['POST', `${registry.url}/v2/${name}/blobs/uploads/`],
       ['PUT', `${registry.url}/v2/${name}/manifests/new`, manifest],
-      ['DELETE', `${registry.url}/v2/${name}/manifests/kept`],
       ['PUT', closing.href],
       ['PUT', closing.href],
     ]
@@ -95,6 +105,70 @@ test('when not even the metadata fits, every change gets 507, is undone as a who
   })
 })
 
+test('on a disk that is full to the last block tags, manifests and blobs are deleted and garbage is collected, while pushes wait for room', async (t) => {
+  await withRegistry(t, async ({ registry, client, disk, collect }) => {
+    const name = uniqueName('faults')
+    const image = await client.pushImage(name, { reference: 'kept' })
+    for (let count = 0; count < TAGS; count += 1) await client.pushImage(name, { reference: `tag-${count}` })
+    const blob = await client.pushBlob(name, randomBlob(MEBIBYTE))
+    const upload = await client.startUpload(name)
+    await untilReserved(client)
+
+    disk.fill()
+    for (let count = 0; count < TAGS; count += 1) await deleteFrom(client, `${name}/manifests/tag-${count}`)
+    await deleteFrom(client, `${name}/blobs/${blob.digest}`)
+    await collect()
+    assert.equal(await isSpent(client), true)
+    assert.ok(
+      registry.output().includes('the disk is full: its reserve is used for deletions'),
+      'the log does not say so',
+    )
+
+    const freeBytes = await disk.freeBytes()
+    await assertStorageFull(await fetch(upload, { method: 'PATCH', body: toBody(randomBlob(MEBIBYTE)) }))
+    const refused = randomBlob(MEBIBYTE)
+    const url = `${registry.url}/v2/${name}/blobs/uploads/?digest=${digestOf(refused)}`
+    await assertStorageFull(await fetch(url, { method: 'POST', body: toBody(refused) }))
+    assert.equal(await disk.freeBytes(), freeBytes, 'a push has taken room that is for deletions')
+    assertContent(await client.get(`/v2/${name}/manifests/kept`), {
+      bytes: image.bytes,
+      digest: image.descriptor.digest,
+    })
+
+    await registry.kill()
+    await registry.start()
+    const restarted = new RegistryClient(registry.url)
+    assert.equal(await isSpent(restarted), true, 'a restart forgets that it is used up')
+    await assertStorageFull(await fetch(upload, { method: 'PATCH', body: toBody(randomBlob(MEBIBYTE)) }))
+    await disk.free()
+    await untilPushed(registry, name)
+    assert.equal(await isSpent(restarted), false)
+    assert.equal((await restarted.get('/readyz')).status, 200)
+    assertRefused(await restarted.get(`/v2/${name}/blobs/${blob.digest}`), 404)
+  })
+})
+
+test('a server that was stopped starts on a disk that is full to the last block, and deletes there', async (t) => {
+  await withRegistry(t, async ({ registry, client, disk, collect }) => {
+    const name = uniqueName('faults')
+    const image = await client.pushImage(name, { reference: 'kept' })
+    await client.pushImage(name, { reference: 'gone' })
+    await untilReserved(client)
+    await registry.stop()
+    disk.fill()
+    await registry.start()
+    const restarted = new RegistryClient(registry.url)
+    assertContent(await restarted.get(`/v2/${name}/manifests/kept`), {
+      bytes: image.bytes,
+      digest: image.descriptor.digest,
+    })
+    await deleteFrom(restarted, `${name}/manifests/gone`)
+    await collect()
+    await disk.free()
+    await untilPushed(registry, name)
+  })
+})
+
 test('an upload can be cancelled when the disk is full to the last block', async (t) => {
   await withRegistry(t, async ({ client, disk }) => {
     const name = uniqueName('faults')
@@ -107,33 +181,177 @@ test('an upload can be cancelled when the disk is full to the last block', async
   })
 })
 
-/** Starts a registry whose data folder is a small disk. */
-async function withRegistry(
-  t: TestContext,
-  work: (it: { registry: TestRegistry; client: RegistryClient; disk: SmallDisk }) => Promise<void>,
+type Filling = 'content' | 'metadata' | 'both'
+const FILLINGS: readonly Filling[] = ['content', 'metadata', 'both']
+
+test('a disk that fills again and again, of content, of metadata or of both, loses nothing, and room is made on it', async (t) => {
+  const random = new Random(String(faultSeed(t)))
+  await withRegistry(t, async (it) => {
+    const { registry, client, disk, collect } = it
+    const name = uniqueName('faults')
+    const kept = await Promise.all(['a', 'b', 'c'].map(async (tag) => client.pushImage(name, { reference: tag })))
+    await untilReserved(client)
+    const freeBytes = await disk.freeBytes()
+    for (let round = 0; round < FILLING_COUNT; round += 1) {
+      const filling = FILLINGS[round % FILLINGS.length] ?? 'both'
+      await fillAndMakeRoom(it, { name, filling, random, kept }).catch((error: unknown) => {
+        throw new Error(`filling ${round + 1}, of ${filling}`, { cause: error })
+      })
+    }
+    await collect()
+    const missingBytes = freeBytes - (await disk.freeBytes())
+    assert.ok(missingBytes < 8 * MEBIBYTE, `what was deleted or refused still takes ${missingBytes} bytes`)
+    await registry.stop()
+    await expectSound(t, disk.folder)
+  })
+})
+
+/** Fills the disk, reads everything, deletes on it, and waits until pushes go on. */
+async function fillAndMakeRoom(
+  it: Running,
+  plan: FillingPlan & { kept: readonly { bytes: Buffer; descriptor: Descriptor }[] },
 ): Promise<void> {
+  const { registry, client, disk, collect } = it
+  const { name, filling, kept } = plan
+  const victim = await client.pushImage(name, { reference: 'victim' })
+  const orphan = await client.pushBlob(name)
+  const pushed = await fill(it, plan)
+
+  for (const { bytes, descriptor } of kept) {
+    const { digest } = descriptor
+    assertContent(await client.get(`/v2/${name}/manifests/${digest}`), { bytes, digest })
+  }
+  for (const digest of pushed) assert.equal((await client.head(`/v2/${name}/blobs/${digest}`)).status, 200)
+  await deleteFrom(client, `${name}/manifests/victim`)
+  await deleteFrom(client, `${name}/manifests/${victim.descriptor.digest}`)
+  await deleteFrom(client, `${name}/blobs/${orphan.digest}`)
+  await collect()
+  for (const digest of pushed) await deleteFrom(client, `${name}/blobs/${digest}`)
+  await collect()
+  if (filling !== 'content') await disk.free()
+  await deleteFrom(client, `${name}/blobs/${await untilPushed(registry, name)}`)
+}
+
+interface FillingPlan {
+  readonly name: string
+  readonly filling: Filling
+  readonly random: Random
+}
+
+/**
+ * Fills the disk: with blobs until not even a small one fits, with a file until not a block is left, or with both at
+ * once. Gives the blobs that were acknowledged.
+ */
+async function fill({ registry, disk }: Running, plan: FillingPlan): Promise<string[]> {
+  const { name, filling, random } = plan
+  const pushed: string[] = []
+  if (filling === 'metadata') disk.fill()
+  if (filling === 'content') {
+    for (const size of [4 * MEBIBYTE, 256 * 1024, 4 * 1024]) await pushUntilFull(registry, name, { size, pushed })
+  }
+  if (filling === 'both') {
+    const moment = random.between(0, 20)
+    const pushers = [1, 2, 3].map(async (pusher) =>
+      pushUntilFull(registry, name, { size: pusher * random.size(64 * 1024, MEBIBYTE), pushed }),
+    )
+    await until(
+      () => pushed.length >= moment,
+      PATIENCE_MS,
+      () => 'nothing is pushed',
+    )
+    disk.fill()
+    await Promise.all(pushers)
+    // What a refused push gives back.
+    disk.fill()
+  }
+  return pushed
+}
+
+interface Running {
+  readonly registry: TestRegistry
+  readonly client: RegistryClient
+  readonly disk: SmallDisk
+  /** Lets the command collect garbage; it must come to its end. */
+  readonly collect: () => Promise<void>
+}
+
+/** Starts a registry whose data folder is a small disk; its reserve is the default. */
+async function withRegistry(t: TestContext, work: (it: Running) => Promise<void>): Promise<void> {
   await withSmallDisk(t, async (disk) => {
     // A test of its own, so that the registry has ended when the disk is taken away.
     await t.test('on a disk of 64 MiB', async (t) => {
-      const registry = await startRegistry(t, {
-        config: { storage: { filesystem: { rootdirectory: disk.folder } } },
-      })
-      await work({ registry, client: new RegistryClient(registry.url), disk })
+      const storage = { filesystem: { rootdirectory: disk.folder }, maintenance: { reserve: 32 * MEBIBYTE } }
+      const registry = await startRegistry(t, { config: { storage } })
+      const file = await writeConfig(await temporaryFolder(t), JSON.stringify({ version: '0.1', storage }))
+      const collect = async () => {
+        const { code, stdout, stderr } = await entrepot(['gc', '--now', file])
+        assert.equal(code, 0, stdout + stderr)
+      }
+      await work({ registry, client: new RegistryClient(registry.url), disk, collect })
     })
   })
 }
 
-/** Pushes blobs until one is refused because the disk is full, and gives that one. */
-async function pushUntilFull(registry: TestRegistry, name: string): Promise<Buffer> {
-  for (let pushed = 0; pushed < 64; pushed += 4) {
-    const blob = randomBlob(4 * MEBIBYTE)
-    const url = `${registry.url}/v2/${name}/blobs/uploads/?digest=${digestOf(blob)}`
-    const answer = await fetch(url, { method: 'POST', body: toBody(blob) })
-    if (answer.status === 201) continue
-    await assertStorageFull(answer)
-    return blob
+/** Pushes blobs until one is refused because the disk is full, and gives that one; `pushed` gets the digests of the others. */
+async function pushUntilFull(
+  registry: TestRegistry,
+  name: string,
+  { size = 4 * MEBIBYTE, pushed = [] }: { size?: number; pushed?: string[] } = {},
+): Promise<Buffer> {
+  for (let sum = 0; sum < 64 * MEBIBYTE; sum += size) {
+    const blob = randomBlob(size)
+    const answer = await pushBlob(registry, name, blob)
+    if (answer.status !== 201) {
+      await assertStorageFull(answer)
+      return blob
+    }
+    pushed.push(digestOf(blob))
   }
   throw new Error('64 MiB fit on a disk of 64 MiB')
+}
+
+async function pushBlob(registry: TestRegistry, name: string, blob: Buffer): Promise<Response> {
+  const url = `${registry.url}/v2/${name}/blobs/uploads/?digest=${digestOf(blob)}`
+  return fetch(url, { method: 'POST', body: toBody(blob) })
+}
+
+/** Waits until a push succeeds, which it must soon after there is room again; gives the digest of the blob. */
+async function untilPushed(registry: TestRegistry, name: string): Promise<string> {
+  const blob = randomBlob(MEBIBYTE)
+  let status = 0
+  await until(
+    async () => {
+      const answer = await pushBlob(registry, name, blob)
+      ;({ status } = answer)
+      await answer.arrayBuffer()
+      return status === 201
+    },
+    RECOVERY_MS,
+    () => `there is room, and pushes still get ${status}`,
+  )
+  return digestOf(blob)
+}
+
+/** Waits for the reserve, which a server makes while it begins to answer. */
+async function untilReserved(client: RegistryClient): Promise<void> {
+  await until(
+    async () => /^entrepot_reserve_bytes [1-9]/m.test(await metricsOf(client)),
+    PATIENCE_MS,
+    () => 'there is no reserve',
+  )
+}
+
+async function metricsOf(client: RegistryClient): Promise<string> {
+  return (await client.get('/metrics')).body.toString()
+}
+
+async function isSpent(client: RegistryClient): Promise<boolean> {
+  return /^entrepot_reserve_spent 1$/m.test(await metricsOf(client))
+}
+
+async function deleteFrom(client: RegistryClient, path: string): Promise<void> {
+  const answer = await client.delete(`/v2/${path}`)
+  assert.equal(answer.status, 202, describe(answer))
 }
 
 async function assertStorageFull(answer: Response): Promise<void> {

@@ -6,7 +6,7 @@ import type { Ledger } from './ledger.ts'
 
 const SETTLE_LIMIT_MS = 10_000
 
-const DATABASE = /^entrepot\.(?:db(?:-wal|-shm)?|lock|sock)$/
+const DATABASE = /^(?:entrepot\.(?:db(?:-wal|-shm)?|lock|sock)|reserve)$/
 const BLOB = /^blobs\/(sha256|sha512)\/([0-9a-f]{2})\/(\2[0-9a-f]+)$/
 const UPLOAD = /^uploads\/([0-9a-f-]{36})$/
 

@@ -115,6 +115,7 @@ test('the files that CNCF distribution documents work as they are', { concurrenc
         garbagecollection: { enabled: true, age: '24h', interval: '1h', rate: 500 },
         trash: { age: '24h' },
         untagged: { enabled: false, age: '168h', dryrun: false },
+        reserve: 33_554_432,
         readonly: { enabled: false },
       },
     })

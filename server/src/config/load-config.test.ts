@@ -36,6 +36,7 @@ const SAMPLES: Readonly<Record<string, unknown>> = {
   'storage.maintenance.untagged.enabled': true,
   'storage.maintenance.untagged.age': '720h',
   'storage.maintenance.untagged.dryrun': true,
+  'storage.maintenance.reserve': 0,
   'storage.maintenance.readonly.enabled': true,
   'database.url': 'postgres://entrepot:s%40cret@one.example,two.example:5433/metadata?sslmode=verify-full',
   'database.connections': 7,

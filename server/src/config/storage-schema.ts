@@ -117,6 +117,14 @@ export const storage = z.strictObject({
             .meta(about('Only logs what would be deleted.', '只记录将要删除的内容，不实际删除。')),
         })
         .prefault({}),
+      reserve: wholeNumber
+        .default(33_554_432)
+        .meta(
+          about(
+            'How many bytes of the disk are kept free for deleting when it is full; a sixteenth of a smaller disk, and nothing with 0.',
+            '为磁盘写满时的删除操作预留多少字节；小磁盘最多预留其十六分之一，0 表示不预留。',
+          ),
+        ),
       readonly: z
         .strictObject({
           enabled: flag.default(false).meta(about('Refuses every change with 405.', '拒绝一切修改，返回 405。')),

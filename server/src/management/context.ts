@@ -2,6 +2,7 @@ import type { RouteOptions } from 'fastify'
 import { type Digest, RegistryError } from '@entrepot/oci'
 import type { GarbageRuns, GarbageSchedule, GarbageSurvey } from '#core/blobs'
 import type { ManifestDependencies } from '#formats/oci'
+import type { Database } from '#platform/database'
 
 /** What removes what nothing needs, and says what that is. */
 export interface Garbage {
@@ -15,6 +16,8 @@ export interface Garbage {
 export interface ManagementContext {
   readonly garbage: Garbage
   readonly manifests: ManifestDependencies
+  /** The database for what makes room. */
+  readonly deletions: Database
   /** Whether nothing may be changed. */
   readonly isReadOnly: boolean
 }

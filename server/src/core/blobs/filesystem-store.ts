@@ -23,21 +23,25 @@ export class FilesystemStore implements BlobStore {
   readonly #blobs: string
   readonly #uploads: string
   readonly #quarantine: string
-  readonly #budget = new WriteBudget()
+  readonly #budget: WriteBudget
   readonly #digests = new FileDigests()
   readonly #durableFolders = new Set<string>()
   #syncFailure: unknown
 
-  private constructor(root: string) {
+  private constructor(root: string, requireRoom: () => void) {
     this.#root = resolve(root)
+    this.#budget = new WriteBudget(requireRoom)
     this.#blobs = join(this.#root, 'blobs')
     this.#uploads = join(this.#root, 'uploads')
     this.#quarantine = join(this.#root, 'quarantine')
   }
 
-  /** Opens the store in a folder, which is created if need be, for this user alone. */
-  static async open(root: string): Promise<FilesystemStore> {
-    const store = new FilesystemStore(root)
+  /**
+   * Opens the store in a folder, which is created if need be, for this user alone.
+   * @param requireRoom asked before each write of an upload's bytes: it throws while none may be written.
+   */
+  static async open(root: string, requireRoom: () => void = () => {}): Promise<FilesystemStore> {
+    const store = new FilesystemStore(root, requireRoom)
     await mkdir(store.#blobs, { recursive: true, mode: 0o700 })
     await mkdir(store.#uploads, { recursive: true, mode: 0o700 })
     return store

@@ -34,7 +34,7 @@ async function storeWithBlob(t: TestContext) {
   await migrate(database, [...repositoryMigrations, ...blobMigrations])
   const store = await FilesystemStore.open(folder)
   const contentTurns = new Turns(1_000, 'pushing the same content')
-  const uploads = new Uploads({ database, store, contentTurns, maxOpen: 10 })
+  const uploads = new Uploads({ database, deletions: database, store, contentTurns, maxOpen: 10 })
   const policy = { verifiesReads: true, verificationAgeMs: 0, quarantines: false, onDamage: () => {} }
   const log = await createLogger({ level: 'error', formatter: 'json', fields: {} })
   const blobs = createBlobs({ database, store, contentTurns, uploads, log, policy })

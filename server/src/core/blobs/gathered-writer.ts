@@ -23,6 +23,12 @@ export class WriteBudget {
   #writingBytes = 0
   #gatheredBytes = 0
   readonly #waiting: (() => void)[] = []
+  /** Refuses, by throwing, while nothing may be written. */
+  readonly requireRoom: () => void
+
+  constructor(requireRoom: () => void) {
+    this.requireRoom = requireRoom
+  }
 
   /** Notes that so many bytes more, or fewer, wait to be written; tells how many one upload may let wait. */
   gather(bytes: number): number {
@@ -117,6 +123,7 @@ export class GatheredWriter {
 
   async #write(chunks: Uint8Array[], bytes: number, position: number): Promise<void> {
     try {
+      this.#budget.requireRoom()
       const passed = this.#hash === undefined ? chunks : await this.#hash.update(chunks)
       await writeAll(this.#file, passed, position)
       for (const chunk of passed) free(chunk)

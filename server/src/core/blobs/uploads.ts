@@ -3,6 +3,7 @@ import { type Digest, type DigestAlgorithm, digestAlgorithm, RegistryError } fro
 import { ensureRepository, findRepositoryId } from '#core/repositories'
 import { earlierNow } from '#platform/clock'
 import type { Database } from '#platform/database'
+import { isDiskFull } from '#platform/disk'
 import { insertBlob, insertMembership } from './blob-rows.ts'
 import { ContentHash } from './content-hash.ts'
 import type { BlobStore } from './store.ts'
@@ -49,6 +50,7 @@ interface VerifiedContent {
  */
 export class Uploads {
   readonly #database: Database
+  readonly #deletions: Database
   readonly #store: BlobStore
   readonly #maxOpen: number
   readonly #hashes = new Map<string, ContentHash>()
@@ -61,12 +63,20 @@ export class Uploads {
   readonly #opening = new Set<string>()
 
   /**
+   * @param dependencies.deletions the same database for what makes room.
    * @param dependencies.contentTurns by digest: from when content is stored until a row says so nobody may remove it.
    * @param dependencies.maxOpen how many uploads may be open at once.
    */
-  constructor(dependencies: { database: Database; store: BlobStore; contentTurns: Turns; maxOpen: number }) {
+  constructor(dependencies: {
+    database: Database
+    deletions: Database
+    store: BlobStore
+    contentTurns: Turns
+    maxOpen: number
+  }) {
     this.#contentTurns = dependencies.contentTurns
     this.#database = dependencies.database
+    this.#deletions = dependencies.deletions
     this.#store = dependencies.store
     this.#maxOpen = dependencies.maxOpen
   }
@@ -166,9 +176,15 @@ export class Uploads {
         await this.#store.appendUpload(id, 0, bytes, hash)
         const actual = await hash.digest()
         if (actual !== digest) throw digestMismatch(digest, actual)
+        const content = { digest, sizeBytes: hash.sizeBytes }
         await this.#contentTurns.take(digest, async () => {
+          const isNew = (await this.#store.size(digest)) === undefined
           await this.#store.finishUpload(id, digest, hash.sizeBytes)
-          await this.#record(repository, id, { digest, sizeBytes: hash.sizeBytes })
+          await this.#record(repository, id, content).catch(async (error: unknown) => {
+            // No row will ever tell of it, and it would keep its room on a disk that has none.
+            if (isNew && isDiskFull(error)) await this.#store.remove(digest)
+            throw error
+          })
         })
       } catch (error) {
         await this.#store.removeUpload(id)
@@ -296,7 +312,7 @@ export class Uploads {
     this.#forget(id)
     // The bytes first: on a full disk the transaction may need the room.
     await this.#store.removeUpload(id)
-    await this.#database.transaction(async (transaction) => deleteUpload(transaction, id))
+    await this.#deletions.transaction(async (transaction) => deleteUpload(transaction, id))
   }
 
   #forget(id: string): void {

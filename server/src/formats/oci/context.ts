@@ -9,7 +9,7 @@ import { type Links, repositoryOf } from './paths.ts'
 import type { BlobReader } from './repository-blobs.ts'
 
 /** How large a client may make things. */
-interface OciLimits extends BodyLimits {
+export interface OciLimits extends BodyLimits {
   readonly manifestBytes: number
   readonly tagsPerPush: number
   /** The smallest chunk that clients are asked for; undefined asks for nothing. */
@@ -21,7 +21,8 @@ interface OciLimits extends BodyLimits {
 }
 
 /** What the endpoints of the registry work with. */
-export interface OciContext extends ManifestDependencies, ManifestDeletion {
+export interface OciContext extends ManifestDependencies {
+  readonly deletion: ManifestDeletion
   readonly access: Access
   readonly uploads: Uploads
   readonly manifestReader: ManifestReader

@@ -26,7 +26,7 @@ import { putUpload } from './routes/put-upload.ts'
 import { startUpload } from './routes/start-upload.ts'
 import { findChildrenOfDeleted, findDeletedDigests } from './trash-needs-rows.ts'
 
-export type { OciContext } from './context.ts'
+export type { OciContext, OciLimits } from './context.ts'
 export { ManifestReader } from './manifest-reader.ts'
 export { type ManifestPolicy } from './manifest-checks.ts'
 export { checkManifestRows } from './row-check.ts'

@@ -7,6 +7,7 @@ import { deleteTagRow } from './tag-rows.ts'
 import { moveManifestToTrash, moveTagToTrash } from './trash-rows.ts'
 
 export interface ManifestDeletion {
+  /** For what makes room. */
   readonly database: Database
   /** Whether what is deleted rests in the trash first. */
   readonly hasTrash: boolean

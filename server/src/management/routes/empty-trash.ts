@@ -10,7 +10,7 @@ export const emptyTrash: ManagementRoute = (context) => ({
   handler: async (request, reply) => {
     refuseReadOnly(context)
     const repository = fieldOf(request.query, 'repository')
-    const forgotten = await forgetTrash(context.manifests.database, { before: Number.MAX_SAFE_INTEGER, repository })
+    const forgotten = await forgetTrash(context.deletions, { before: Number.MAX_SAFE_INTEGER, repository })
     return reply.send(forgotten)
   },
 })

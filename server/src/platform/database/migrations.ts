@@ -1,5 +1,6 @@
 import { statSync } from 'node:fs'
 import { DatabaseSync } from 'node:sqlite'
+import { pathToFileURL } from 'node:url'
 import type { Connection, Database, Transaction } from './database.ts'
 import { hasTable } from './engine.ts'
 
@@ -32,7 +33,10 @@ type MigrationTables = { schema_migrations: { name: string; position: number; ap
 export function isNewDatabase(file: string): boolean {
   const sizeBytes = statSync(file, { throwIfNoEntry: false })?.size ?? 0
   if (sizeBytes === 0) return true
-  const database = new DatabaseSync(file, { readOnly: true })
+  const url = pathToFileURL(file)
+  // Without a log the file says everything, and needs no index of the log, which has no room on a full disk.
+  if ((statSync(`${file}-wal`, { throwIfNoEntry: false })?.size ?? 0) === 0) url.searchParams.set('immutable', '1')
+  const database = new DatabaseSync(url, { readOnly: true })
   try {
     const query = "select 1 from sqlite_schema where type = 'table' and name <> 'schema_migrations' limit 1"
     return database.prepare(query).get() === undefined

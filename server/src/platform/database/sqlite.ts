@@ -37,6 +37,7 @@ export function openSqlite(file: string): Database {
         result = await write.transaction().execute(work)
       } catch (error) {
         if (isSqliteError(error) && SYNC_FAILURES.has(error.errcode)) log.fail(error)
+        if (isSqliteError(error) && error.errcode === SQLITE_FULL) log.noteFull()
         throw error
       } finally {
         version++

@@ -39,6 +39,7 @@ export class WriteAheadLog {
   #sizeBytes = 0
   #failure: unknown
   #obstacle: unknown
+  #isMoveDue = false
   #worker: Worker | undefined
   #moving: Promise<void> | undefined
 
@@ -53,10 +54,20 @@ export class WriteAheadLog {
     if (this.#failure !== undefined) throw new WritesStoppedError(this.#failure)
   }
 
-  /** @throws WritesStoppedError; and what keeps the log from being moved: it grows until that ends. */
+  /**
+   * Each call tries again to move a log that could not be moved: where nothing is written, nothing else does.
+   * @throws WritesStoppedError; and what keeps the log from being moved: it grows until that ends.
+   */
   check(): void {
     this.throwFailure()
-    if (this.#obstacle !== undefined) throw this.#obstacle
+    if (this.#obstacle === undefined) return
+    this.#moving ??= this.#move().finally(() => (this.#moving = undefined))
+    throw this.#obstacle
+  }
+
+  /** There was no room for a commit: moving the log, as soon as there is some, gives room to those that follow. */
+  noteFull(): void {
+    this.#isMoveDue = true
   }
 
   /** Stops all writing. */
@@ -110,7 +121,9 @@ export class WriteAheadLog {
       this.fail(error)
       return
     }
-    if (this.#commits < COMMITS_PER_MOVE && size < this.#sizeBytes + GROWTH_PER_MOVE_BYTES) return
+    const isLong = this.#commits >= COMMITS_PER_MOVE || size >= this.#sizeBytes + GROWTH_PER_MOVE_BYTES
+    if (!isLong && !this.#isMoveDue) return
+    this.#isMoveDue = false
     this.#commits = 0
     this.#sizeBytes = size
     await this.#move()

@@ -2,6 +2,7 @@ import { constants, Http2ServerRequest } from 'node:http2'
 import { RegistryError } from '@entrepot/oci'
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import { DatabaseUnavailableError, isSqliteError, WritesStoppedError } from '#platform/database'
+import { DiskFullError, isDiskFull } from '#platform/disk'
 import { BodyInterruptedError } from './body.ts'
 
 /** How long a client that was refused may go on sending its body, so that it gets to read the answer. */
@@ -9,11 +10,9 @@ const LINGER_MS = 10_000
 
 const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'] as const
 
-/** The kernel's words for a full disk, and for one that fails or lacks what is needed to use it. */
-const FULL_CODES = new Set(['ENOSPC', 'EDQUOT'])
+/** The kernel's words for a disk that fails or lacks what is needed to use it. */
 const FAILED_CODES = new Set(['EIO', 'EROFS', 'ENXIO', 'ENODEV', 'ESTALE', 'EUCLEAN', 'EMFILE', 'ENFILE', 'ETIMEDOUT'])
-/** SQLite's result codes for them; the lower byte says what, the rest where (sqlite.org/rescode.html). */
-const SQLITE_FULL = 13
+/** SQLite's result codes for it; the lower byte says what, the rest where (sqlite.org/rescode.html). */
 const SQLITE_FAILED = new Set([5, 8, 10, 14])
 
 /** The body that every error is answered with (distribution-spec, "Error Codes"). */
@@ -55,7 +54,8 @@ export function allowedMethods(request: FastifyRequest): string[] {
 function toRegistryError(error: unknown): RegistryError {
   if (error instanceof RegistryError) return error
   if (isStorageFull(error)) {
-    return new RegistryError('UNAVAILABLE', 'the storage is full; nothing was stored', {
+    const message = error instanceof DiskFullError ? error.message : 'the storage is full; nothing was stored'
+    return new RegistryError('UNAVAILABLE', message, {
       headers: { 'retry-after': '60' },
       cause: error,
     })
@@ -83,9 +83,8 @@ function toRegistryError(error: unknown): RegistryError {
 }
 
 function isStorageFull(error: unknown): boolean {
-  if (isSqliteError(error)) return error.errcode === SQLITE_FULL
-  if (error instanceof DatabaseUnavailableError) return error.isFull
-  return error instanceof Error && 'code' in error && FULL_CODES.has(String(error.code))
+  // The disk of the database's server may be another one than that of the content.
+  return error instanceof DatabaseUnavailableError ? error.isFull : isDiskFull(error)
 }
 
 function isStorageFailed(error: unknown): boolean {

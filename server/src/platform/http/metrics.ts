@@ -10,8 +10,16 @@ export interface Metrics {
   ): (status: number, sizes: { request: number; response: number }) => void
   /** Notes that stored content was found damaged. */
   observeDamage(): void
+  /** Notes what the reserve for deletions has on the disk. */
+  observeReserve(state: ReserveState): void
   /** Notes the end of a run of the garbage collector. */
   observeGarbageCollection(report: GarbageReport): void
+}
+
+interface ReserveState {
+  readonly sizeBytes: number
+  /** Whether it is used up, so that pushes are refused. */
+  readonly isSpent: boolean
 }
 
 /** What a run of the garbage collector has done. */
@@ -68,6 +76,7 @@ export function createMetrics(version: string): Metrics {
   return {
     registry,
     observeDamage: () => damaged.inc(),
+    observeReserve: reserveObserver(registers),
     observeGarbageCollection: garbageObserver(registers),
     observeRequest: (handler, method) => {
       const start = process.hrtime.bigint()
@@ -81,6 +90,19 @@ export function createMetrics(version: string): Metrics {
         responseSize.observe({ handler }, sizes.response)
       }
     },
+  }
+}
+
+function reserveObserver(registers: Registry[]): (state: ReserveState) => void {
+  const size = new Gauge({ name: 'entrepot_reserve_bytes', help: 'Room on the disk kept for deletions.', registers })
+  const spent = new Gauge({
+    name: 'entrepot_reserve_spent',
+    help: '1 while the disk is full and its reserve used up, so that pushes are refused.',
+    registers,
+  })
+  return ({ sizeBytes, isSpent }) => {
+    size.set(sizeBytes)
+    spent.set(isSpent ? 1 : 0)
   }
 }
 

@@ -9,7 +9,8 @@ export const deleteBlob: OciRoute = (context) => ({
   config: { right: 'delete', handler: 'blob' },
   handler: async (request, reply) => {
     const digest = parseDigest(pathParameter(request, 'digest'))
-    await removeBlob(context, requestedRepository(request), digest)
+    const { blobs, deletion } = context
+    await removeBlob({ database: deletion.database, blobs }, requestedRepository(request), digest)
     return reply.code(202).send()
   },
 })

@@ -9,7 +9,7 @@ export const deleteManifest: OciRoute = (context) => ({
   config: { right: 'delete', handler: 'manifest' },
   handler: async (request, reply) => {
     const reference = parseReference(pathParameter(request, 'reference'))
-    await removeManifest(context, requestedRepository(request), reference)
+    await removeManifest(context.deletion, requestedRepository(request), reference)
     return reply.code(202).send()
   },
 })
