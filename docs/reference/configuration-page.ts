@@ -5,6 +5,7 @@ import { code, type Language, page, table } from './markdown.ts'
 const SOURCES = [
   'server/src/config/schema.ts',
   'server/src/config/storage-schema.ts',
+  'server/src/config/cdn-schema.ts',
   'server/src/config/known-keys.ts',
   'docs/reference/configuration-page.ts',
 ]
@@ -59,7 +60,6 @@ const REASONS_ZH: Record<string, string> = {
   'http.h2c': 'HTTP/2 只在 TLS 上使用。',
   'http.net': '本版本不支持，请用 `tcp` 监听端口。',
   'http.tls.clientauth': '本版本不支持；设置 `http.tls.clientcas` 后，每个客户端都必须出示可验证的证书。',
-  'storage.redirect': 'blob 由 Entrepot 自己提供。',
   'storage.cache': '元数据在数据库中，不需要另外的缓存。',
   'storage.tag': '标签在数据库中，查找不需要限制并发。',
   'storage.filesystem.maxthreads': '线程由运行时自行分配。',
@@ -128,7 +128,7 @@ function sectionOf(name: string, keys: readonly DescribedKey[], language: Langua
 function toRow({ path, list, value, byDefault, isOptional, texts }: DescribedKey, language: Language): string[] {
   const { none, required } = TEXTS[language]
   const shown = byDefault === undefined ? (isOptional ? none : required) : code(JSON.stringify(byDefault))
-  const name = list === undefined ? path.join('.') : (path.at(-1) ?? '')
+  const name = list === undefined ? path.join('.') : path.slice(list.split('.').length).join('.')
   return [code(name), toWords(value, language), shown.replaceAll('"', ''), texts[language]]
 }
 

@@ -42,6 +42,7 @@ import {
 import type { Logger } from '#platform/log'
 import { type Garbage, listenOnSocket, registerManagement, socketIn } from '#management'
 import type { Config } from './config/index.ts'
+import { createDelivery } from './delivery.ts'
 import { isWithoutMetadata, openMetadata } from './metadata.ts'
 import {
   accessOptions,
@@ -295,6 +296,7 @@ async function createMainServer(config: Config, foundation: Foundation & Storage
     deletion: { database: deletions, hasTrash: config.storage.maintenance.trash.age > 0 },
     links: createLinks(prefix, config.http.relativeurls ? '' : (config.http.host ?? '').replace(/\/+$/, '')),
     limits: ociLimits(config),
+    delivery: createDelivery(config, prefix),
   })
   return server
 }

@@ -17,7 +17,6 @@ const NOT_NEEDED: Readonly<Record<string, string[]>> = {
     'loglevel',
     'storage.cache',
     'storage.filesystem.maxthreads',
-    'storage.redirect',
     'storage.tag',
   ],
   'the least that the documentation shows, with sections left empty': [],
@@ -46,7 +45,9 @@ http:
   h2c: {enabled: true}
 proxy: {remoteurl: "https://registry-1.docker.io"}
 notifications: {endpoints: []}
-middleware: {storage: []}
+middleware:
+  registry: []
+  repository: []
 policy: {repository: {classes: [image]}}
 `
 
@@ -109,6 +110,7 @@ test('the files that CNCF distribution documents work as they are', { concurrenc
     assert.deepEqual(storage, {
       filesystem: { rootdirectory: '/var/lib/registry' },
       delete: { enabled: false },
+      redirect: { disable: false },
       verification: { reads: 'first', age: '168h' },
       maintenance: {
         uploadpurging: { enabled: true, age: '168h', interval: '24h', dryrun: false },
@@ -160,7 +162,8 @@ test('what would change who is let in, or where data goes, is refused, all at on
   }
   const expected = ['storage.s3', 'storage.gcs', 'storage.azure', 'storage.swift', 'storage.oss', 'storage.inmemory']
   expected.push('auth.htpasswd', 'auth.token', 'auth.silly', 'http.tls.letsencrypt', 'http.h2c', 'http.net')
-  expected.push('http.tls.clientauth', 'proxy', 'notifications', 'middleware', 'policy')
+  expected.push('http.tls.clientauth', 'proxy', 'notifications', 'policy')
+  expected.push('middleware.registry', 'middleware.repository')
   assert.deepEqual(inOrder(found.map(({ path }) => path)), inOrder(expected))
   const serving = await entrepot(['serve', file], { cwd: join(file, '..') })
   assert.equal(serving.code, 1)

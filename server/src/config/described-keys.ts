@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { SCHEMA_NODES, type SchemaNode, startsWith, unwrap } from './schema-tree.ts'
+import { SCHEMA_NODES, type SchemaNode, unwrap } from './schema-tree.ts'
 
 /** What may stand for a key, for those who write a file. */
 export interface DescribedValue {
@@ -26,13 +26,13 @@ export interface DescribedKey {
  * @throws Error when a key has no text in one of the languages, or takes what `DescribedValue` has no word for.
  */
 export function describeKeys(): DescribedKey[] {
-  return SCHEMA_NODES.filter((node) => node.kind !== 'section' && !isListOfSections(node)).map(describe)
+  return SCHEMA_NODES.filter((node) => !isSection(node) && !isListOfSections(node)).map(describe)
 }
 
+const isSection = ({ schema }: SchemaNode) => unwrap(schema).inner instanceof z.ZodObject
+
 function isListOfSections(node: SchemaNode): boolean {
-  return SCHEMA_NODES.some(
-    ({ kind, path }) => kind === 'entry' && path.length === node.path.length + 1 && startsWith(path, node.path),
-  )
+  return SCHEMA_NODES.some(({ list }) => list !== undefined && list.join('.') === node.path.join('.'))
 }
 
 function describe(node: SchemaNode): DescribedKey {
@@ -40,7 +40,7 @@ function describe(node: SchemaNode): DescribedKey {
   const { description: en, zh } = node.schema.meta() ?? {}
   if (typeof en !== 'string' || typeof zh !== 'string') throw new Error(`${name} needs a text in English and Chinese`)
   const { inner, byDefault, isOptional } = unwrap(node.schema)
-  const list = node.kind === 'entry' ? node.path.slice(0, -1).join('.') : undefined
+  const list = node.list?.join('.')
   return { path: node.path, list, value: describeValue(inner, name), byDefault, isOptional, texts: { en, zh } }
 }
 

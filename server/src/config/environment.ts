@@ -113,9 +113,9 @@ const TARGETS: readonly Target[] = [
 
 /** Elements of lists, and their keys, for a number. */
 function elementTargets(index: number): Target[] {
-  return SCHEMA_NODES.flatMap<Target>(({ kind, path, schema, element }) => {
-    if (element !== undefined && kind === 'value') return [{ path, element: { index, path: [] }, schema: element }]
-    return kind === 'entry' ? [{ path: path.slice(0, -1), element: { index, path: path.slice(-1) }, schema }] : []
+  return SCHEMA_NODES.flatMap<Target>(({ path, schema, element, list }) => {
+    if (element !== undefined) return [{ path, element: { index, path: [] }, schema: element }]
+    return list === undefined ? [] : [{ path: list, element: { index, path: path.slice(list.length) }, schema }]
   })
 }
 

@@ -87,10 +87,41 @@ const SAMPLES: Readonly<Record<string, unknown>> = {
   'limits.headertimeout': '1s',
   'limits.bodyidletimeout': '2s',
   'limits.keepalivetimeout': '3s',
+  'storage.redirect.disable': true,
+  'middleware.storage': [
+    {
+      name: 'cloudfront',
+      disabled: true,
+      options: {
+        baseurl: 'https://d111111abcdef8.cloudfront.net/',
+        keypairid: 'K1',
+        privatekey: '/etc/cdn.pem',
+        duration: '50m',
+        ipfilteredby: 'none',
+      },
+    },
+  ],
+  'cdn.baseurl': 'https://cdn.example.com',
+  'cdn.edgeTtl': 60,
+  'cdn.browserTtl': 0,
+  'cdn.signing.type': 'alibaba',
+  'cdn.signing.secret': 's%3Acret',
+  'cdn.signing.keypairid': 'K2',
+  'cdn.signing.privatekey': '/etc/cdn.pem',
+  'cdn.signing.duration': '5m',
 }
 const KEYS = Object.keys(SAMPLES)
-/** Keys that are not complete without each other. */
-const TLS_PAIR = ['http.tls.certificate', 'http.tls.key']
+/** Keys that are not complete without others. */
+const COMPANIONS: readonly { readonly of: RegExp; readonly keys: readonly string[] }[] = [
+  { of: /^http\.tls\./, keys: ['http.tls.certificate', 'http.tls.key'] },
+  { of: /^cdn\.signing\.type$/, keys: ['cdn.signing.secret'] },
+]
+
+/** The keys with those that they are not complete without. */
+function completed(keys: readonly string[]): string[] {
+  const needed = COMPANIONS.filter(({ of }) => keys.some((key) => of.test(key)))
+  return [...new Set([...needed.flatMap((companions) => companions.keys), ...keys])]
+}
 
 function loadText(text: string, env: Record<string, string> = {}) {
   writeFileSync(FILE, text)
@@ -146,7 +177,7 @@ test('every key can be set by its variable, and every list by one for each eleme
   assert.deepEqual(KEYS.toSorted(), keys.map((path) => path.join('.')).toSorted(), 'each key needs a sample')
   const plain = configToDocument(loadText('version: 0.1').config)
   for (const key of KEYS) {
-    const set = TLS_PAIR.includes(key) ? TLS_PAIR : key.startsWith('http.tls.') ? [...TLS_PAIR, key] : [key]
+    const set = completed([key])
     const fromFile = configToDocument(loadText(documentOf(set)).config)
     const fromVariable = configToDocument(loadText('version: 0.1', variablesOf(set)).config)
     assert.deepEqual(fromVariable, fromFile, key)
@@ -168,7 +199,7 @@ test('variables, a file, and any mixture of both give the same configuration, an
   })
   fc.assert(
     fc.property(choice, ({ keys, fromFile, style }) => {
-      const set = keys.some((key) => key.startsWith('http.tls.')) ? [...new Set([...keys, ...TLS_PAIR])] : keys
+      const set = completed(keys)
       const { config } = loadText(documentOf(set))
       const inForce = configToDocument(config)
       const mixed = loadText(

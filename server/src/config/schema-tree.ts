@@ -8,6 +8,8 @@ export interface SchemaNode {
   readonly schema: z.ZodType
   /** Of a list: what its elements are. */
   readonly element?: z.ZodType | undefined
+  /** Of an entry: the list. */
+  readonly list?: readonly string[]
 }
 
 /** Every place of the schema, sections before what they contain. */
@@ -15,9 +17,8 @@ export const SCHEMA_NODES: readonly SchemaNode[] = [...walk(configSchema, [])]
 
 /** The keys that a section takes. */
 export function keysOf(path: readonly string[]): string[] {
-  return SCHEMA_NODES.filter((node) => node.path.length === path.length + 1 && startsWith(node.path, path)).map(
-    (node) => node.path[path.length] ?? '',
-  )
+  const below = SCHEMA_NODES.filter((node) => node.path.length > path.length && startsWith(node.path, path))
+  return [...new Set(below.map((node) => node.path[path.length] ?? ''))]
 }
 
 /** Whether a path begins with another. */
@@ -43,7 +44,15 @@ function* walk(schema: z.ZodType, path: readonly string[]): Generator<SchemaNode
   }
   const element = inner instanceof z.ZodArray && inner.element instanceof z.ZodType ? inner.element : undefined
   yield { path, kind: inner instanceof z.ZodRecord ? 'map' : 'value', schema, element }
-  for (const [key, child] of fieldsOf(element)) yield { path: [...path, key], kind: 'entry', schema: child }
+  yield* walkEntry(element, path, path)
+}
+
+function* walkEntry(schema: unknown, list: readonly string[], path: readonly string[]): Generator<SchemaNode> {
+  for (const [key, child] of fieldsOf(schema)) {
+    const { inner } = unwrap(child)
+    yield { path: [...path, key], kind: 'entry', schema: child, list }
+    if (inner instanceof z.ZodObject) yield* walkEntry(inner, list, [...path, key])
+  }
 }
 
 function fieldsOf(schema: unknown): [string, z.ZodType][] {

@@ -15,6 +15,7 @@ import {
   statusCode,
   text,
 } from './values.ts'
+import { cdn, middleware } from './cdn-schema.ts'
 import { database } from './database-schema.ts'
 import { storage } from './storage-schema.ts'
 
@@ -286,6 +287,8 @@ export const configSchema = z.strictObject({
     .strictObject({ maxentries: count.default(1_000).meta(about('Repositories on one page.', '每页的仓库数量。')) })
     .prefault({}),
   limits: limits.prefault({}),
+  middleware: middleware.prefault({}),
+  cdn: cdn.optional(),
 })
 
 export type ParsedConfig = z.output<typeof configSchema>

@@ -23,6 +23,18 @@ export const storage = z.strictObject({
         ),
     })
     .prefault({}),
+  redirect: z
+    .strictObject({
+      disable: flag
+        .default(false)
+        .meta(
+          about(
+            'Serves every blob from here, whatever `cdn` and `middleware` say.',
+            '所有 blob 都由本仓库直接提供，不论 `cdn` 和 `middleware` 如何设置。',
+          ),
+        ),
+    })
+    .prefault({}),
   verification: z
     .strictObject({
       reads: oneOf(['first', 'size'])

@@ -17,6 +17,8 @@ export interface Access {
   decide(action: Action, repository?: string): void
   /** The same question where a refusal is no error: what may not be read is treated as absent. */
   allows(action: Action, repository?: string): boolean
+  /** Whether anyone may pull, so that others may keep what is pulled. */
+  isPublic(repository: string): boolean
 }
 
 /** What the operator allows. */
@@ -56,5 +58,6 @@ export function createAccess(options: AccessOptions): Access {
       if (refusal !== undefined) throw refusal
     },
     allows: (action, repository) => refuse(action, repository) === undefined,
+    isPublic: () => options.anonymousActions.includes('pull'),
   }
 }

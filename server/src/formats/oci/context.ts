@@ -1,6 +1,7 @@
 import type { FastifyRequest, RouteOptions } from 'fastify'
 import type { Access } from '#core/access'
 import type { Uploads } from '#core/blobs'
+import type { BlobRedirects, CacheHeaders, UrlSigner } from '#core/cdn'
 import type { BodyLimits, ContentSender } from '#platform/http'
 import type { ManifestReader } from './manifest-reader.ts'
 import type { ManifestDeletion } from './manifest-deletion.ts'
@@ -30,6 +31,17 @@ export interface OciContext extends ManifestDependencies {
   readonly sender: ContentSender
   readonly links: Links
   readonly limits: OciLimits
+  readonly delivery: Delivery
+}
+
+/** What stands between clients and the registry. */
+export interface Delivery {
+  /** Undefined where there is no CDN. */
+  readonly cacheHeaders: CacheHeaders | undefined
+  /** Undefined where every blob is served from here. */
+  readonly redirects: BlobRedirects | undefined
+  /** What has signed the URLs that a CDN asks for; undefined where they are not signed. */
+  readonly signer: UrlSigner | undefined
 }
 
 /** One endpoint; its right is declared beside its URL. */

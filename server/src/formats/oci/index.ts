@@ -14,6 +14,7 @@ import { deleteManifest } from './routes/delete-manifest.ts'
 import { deleteUpload } from './routes/delete-upload.ts'
 import { getBase } from './routes/get-base.ts'
 import { getBlob } from './routes/get-blob.ts'
+import { getCdnBlob } from './routes/get-cdn-blob.ts'
 import { getExtensions, getRepositoryExtensions } from './routes/get-extensions.ts'
 import { getManifest } from './routes/get-manifest.ts'
 import { getReferrers } from './routes/get-referrers.ts'
@@ -26,7 +27,7 @@ import { putUpload } from './routes/put-upload.ts'
 import { startUpload } from './routes/start-upload.ts'
 import { findChildrenOfDeleted, findDeletedDigests } from './trash-needs-rows.ts'
 
-export type { OciContext, OciLimits } from './context.ts'
+export type { Delivery, OciContext, OciLimits } from './context.ts'
 export { ManifestReader } from './manifest-reader.ts'
 export { type ManifestPolicy } from './manifest-checks.ts'
 export { checkManifestRows } from './row-check.ts'
@@ -98,12 +99,16 @@ export function createOciUses(trashAgeMs: number): BlobUses {
  * @param prefix what stands before `/v2/`: empty, or a path without a slash at the end.
  */
 export function registerOci(app: FastifyInstance, prefix: string, context: OciContext): void {
+  const { cacheHeaders } = context.delivery
   app.register(
     async (registry) => {
       registry.addHook('onRequest', async (_request, reply) => {
         reply.header('docker-distribution-api-version', 'registry/2.0')
+        // Some CDNs keep what says nothing for a day.
+        if (cacheHeaders !== undefined) reply.headers(cacheHeaders.changing)
       })
       for (const route of ROUTES) registry.route(route(context))
+      if (cacheHeaders !== undefined) registry.route(getCdnBlob(context))
     },
     { prefix },
   )

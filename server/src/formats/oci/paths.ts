@@ -8,6 +8,7 @@ import { type Digest, parseRepositoryName } from '@entrepot/oci'
  *     /v2/<name>/blobs/uploads/               /v2/<name>/blobs/uploads/<id>
  *     /v2/<name>/tags/list                    /v2/<name>/referrers/<digest>
  *     /v2/_oci/ext/discover                   /v2/<name>/_oci/ext/discover
+ *     /cdn/v2/<name>/blobs/<digest>           the same blob, for a CDN: it is never led back to the CDN
  *
  * Only this file knows that `<name>` contains slashes.
  */
@@ -18,10 +19,10 @@ import { type Digest, parseRepositoryName } from '@entrepot/oci'
  * was sent, escapes included: it is checked later, and never decoded.
  */
 export function foldRepositoryName(url: string, prefix: string): string {
-  const base = `${prefix}/v2/`
   // Some clients ask for the base without its last slash.
-  if (url === `${prefix}/v2` || url.startsWith(`${prefix}/v2?`)) return base + url.slice(base.length - 1)
-  if (!url.startsWith(base)) return url
+  if (url === `${prefix}/v2` || url.startsWith(`${prefix}/v2?`)) return `${prefix}/v2/${url.slice(prefix.length + 3)}`
+  const base = [`${prefix}/v2/`, `${prefix}/cdn/v2/`].find((beginning) => url.startsWith(beginning))
+  if (base === undefined) return url
   const query = url.indexOf('?')
   const path = query < 0 ? url : url.slice(0, query)
   const segments = path.slice(base.length).split('/')

@@ -36,6 +36,9 @@ export function answerError(error: unknown, request: FastifyRequest, reply: Fast
   void reply
     .code(known.status)
     .headers(known.headers)
+    // Prepared for the answer that there is not: they would count more than Cache-Control.
+    .removeHeader('cdn-cache-control')
+    .removeHeader('surrogate-control')
     .header('content-type', 'application/json; charset=utf-8')
     .header('cache-control', 'no-store')
     .send(errorBody(known))

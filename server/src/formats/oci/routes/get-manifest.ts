@@ -14,6 +14,7 @@ export const getManifest: OciRoute = (context) => ({
     const etag = `"${manifest.digest}"`
     void reply.headers({ 'docker-content-digest': manifest.digest, etag })
     if ('tag' in reference) void reply.header('vary', 'Accept')
+    else void reply.headers(context.delivery.cacheHeaders?.immutable(context.access.isPublic(repository)) ?? {})
     const known = request.headers['if-none-match']
     if (known !== undefined && matchesEtag(known, etag)) return reply.code(304).send()
     void reply.headers({ 'content-type': manifest.mediaType, 'content-length': manifest.bytes.byteLength })
