@@ -1,4 +1,3 @@
-import { mkdir } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { createAccess, isAction } from '#core/access'
 import {
@@ -28,7 +27,7 @@ import {
 } from '#formats/oci'
 import { steadyNow } from '#platform/clock'
 import { type Database, lockFolder } from '#platform/database'
-import { Reserve, withReserve } from '#platform/disk'
+import { makeDurableFolder, Reserve, withReserve } from '#platform/disk'
 import { createHealth, type Health } from '#platform/health'
 import {
   ContentSender,
@@ -150,7 +149,7 @@ export async function createManagement(config: Config, log: Logger): Promise<Man
 /** Takes the data folder for this process alone, and makes what works on its content. */
 async function openStorage(config: Config, { metrics, log }: Pick<Foundation, 'metrics' | 'log'>): Promise<Storage> {
   const folder = resolve(config.storage.filesystem.rootdirectory)
-  await mkdir(folder, { recursive: true, mode: 0o700 })
+  await makeDurableFolder(folder)
   lockFolder(folder)
   const reserve = await Reserve.open({
     file: join(folder, 'reserve'),

@@ -1,4 +1,4 @@
-import { dirname } from 'node:path'
+import { basename, dirname } from 'node:path'
 
 /** What `SyncLedger` reads: every thread's calls that change files or send answers, with the paths of descriptors. */
 export const TRACE_OPTIONS = [
@@ -40,6 +40,8 @@ export class SyncLedger {
   readonly #folders = new Set<string>()
   readonly #unsyncedBytes = new Map<string, number>()
   readonly #unsyncedNames = new Map<string, number>()
+  /** The same, of the data folder and those above it, as absolute paths. */
+  readonly #unsyncedRoots = new Map<string, number>()
   /** Where what was in a folder has gone. */
   readonly #movedTo = new Map<string, string>()
   /** Threads that have synced the log, and nothing of the database since. */
@@ -77,8 +79,16 @@ export class SyncLedger {
     this.#create(path)
   }
 
+  /** Notes that a process made the data folder, and did not live to sync its name. */
+  leaveRoot(): void {
+    this.#unsyncedRoots.set(this.#root, this.#line)
+  }
+
   /** What is told from here on must be on the disk. */
   expectSynced(moment: string): void {
+    for (const path of this.#unsyncedRoots.keys()) {
+      this.#violate(`the name ${basename(path)}, above all that is stored, is not synced ${moment}`)
+    }
     for (const path of this.#unsyncedBytes.keys()) {
       // What moves into the database is in the log, too.
       if (PROMISED.test(path) && path !== DATABASE) this.#violate(`bytes of ${path} are not synced ${moment}`)
@@ -91,7 +101,8 @@ export class SyncLedger {
   #note(call: Call): void {
     const { name, args } = call
     const opened = /^\d+<(.*?)>(?:,|$)/.exec(args)?.[1] ?? ''
-    const [path, target] = [...args.matchAll(/"(.*?)"/g)].map(([, text = '']) => this.#relative(text))
+    const paths = [...args.matchAll(/"(.*?)"/g)].map(([, text = '']) => text)
+    const [path, target] = paths.map((text) => this.#relative(text))
     if (/^p?writev?(64|2)?$|^ftruncate$/.test(name)) {
       const file = this.#relative(opened)
       if (opened.startsWith('TCP:')) this.#answer()
@@ -99,9 +110,14 @@ export class SyncLedger {
     } else if (/^f(data)?sync$/.test(name)) {
       const file = this.#relative(opened)
       if (file !== undefined) this.#sync(call, file)
+      for (const [root, line] of this.#unsyncedRoots) {
+        if (dirname(root) === opened && line < call.begun) this.#unsyncedRoots.delete(root)
+      }
     } else if (name.startsWith('rename') && path !== undefined && target !== undefined) this.#rename(path, target)
     else if (name.startsWith('unlink')) this.#known.delete(path ?? '')
-    else if (path !== undefined && name.startsWith('mkdir')) this.leaveFolder(path)
+    else if (name.startsWith('mkdir') && `${this.#root}/`.startsWith(`${paths[0]}/`)) {
+      this.#unsyncedRoots.set(paths[0] ?? '', this.#line)
+    } else if (path !== undefined && name.startsWith('mkdir')) this.leaveFolder(path)
     else if (path !== undefined && args.includes('O_CREAT')) this.#create(path)
   }
 

@@ -23,12 +23,13 @@ const NOTHING_ELSE = { garbagecollection: { enabled: false }, uploadpurging: { e
 
 test('before each answer all that it promises is on the disk, and the log is moved in an order that a power cut cannot harm', async (t) => {
   if (isOnPostgres || !canInject(t)) return
-  const trace = join(await temporaryFolder(t), 'trace')
+  const folder = await temporaryFolder(t)
+  const [trace, root] = [join(folder, 'trace'), join(folder, 'made', 'on', 'the-way')]
   const registry = await startRegistry(t, {
-    config: { storage: { maintenance: NOTHING_ELSE } },
+    config: { storage: { filesystem: { rootdirectory: root }, maintenance: NOTHING_ELSE } },
     through: ['strace', '-D', `--output=${trace}`, ...TRACE_OPTIONS],
   })
-  const ledger = new SyncLedger(await realpath(registry.dataDirectory))
+  const ledger = new SyncLedger(await realpath(root))
   const client = new RegistryClient(registry.url)
   const upload = await pushByEveryWay(client)
   for (let commit = 0; commit < COMMITS; commit += 1) await client.startUpload(NAME)
@@ -49,10 +50,11 @@ test('before each answer all that it promises is on the disk, and the log is mov
   assert.ok((ledger.syncs.get(checked) ?? 0) > 0, 'what the health check writes is synced')
 
   // The process before was killed between making a folder and syncing the one above it.
+  ledger.leaveRoot()
   const blob = randomBlob()
-  const folder = `blobs/sha256/${digestOf(blob).slice('sha256:'.length).slice(0, 2)}`
-  await mkdir(join(registry.dataDirectory, folder), { recursive: true })
-  ledger.leaveFolder(folder)
+  const blobFolder = `blobs/sha256/${digestOf(blob).slice('sha256:'.length).slice(0, 2)}`
+  await mkdir(join(root, blobFolder), { recursive: true })
+  ledger.leaveFolder(blobFolder)
   await registry.start()
   await new RegistryClient(registry.url).pushBlob(NAME, blob)
   ledger.read(await killAndRead(registry, trace))

@@ -2,6 +2,7 @@ import { createReadStream, type Stats } from 'node:fs'
 import { mkdir, open, opendir, rename, rm, stat, truncate, writeFile } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { type Digest, digestAlgorithm, digestHex } from '@entrepot/oci'
+import { syncFolder } from '#platform/disk'
 import { FileDigests } from './file-digest.ts'
 import { GatheredWriter, WriteBudget } from './gathered-writer.ts'
 import type { BlobStore, Hashing, StoredContent, StoredUpload } from './store.ts'
@@ -226,16 +227,6 @@ function identityOf({ ino, size, mtimeMs }: Stats): string {
 async function sizeOf(path: string): Promise<number | undefined> {
   const status = await stat(path).catch(ignoreAbsent)
   return status?.size
-}
-
-/** Makes the names in a folder durable: without it a power cut can undo a rename (fsync(2)). */
-async function syncFolder(path: string): Promise<void> {
-  const folder = await open(path, 'r')
-  try {
-    await folder.sync()
-  } finally {
-    await folder.close()
-  }
 }
 
 function ignoreAbsent(error: unknown): undefined {
