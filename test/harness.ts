@@ -8,6 +8,7 @@ import type { TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { testDatabase } from './test-database.ts'
+import { testStorage } from './test-storage.ts'
 
 const LAUNCHER = fileURLToPath(new URL('../bin/entrepot', import.meta.url))
 const START_TIMEOUT_MS = 30_000
@@ -73,12 +74,17 @@ export async function startRegistry(t: TestContext, options: TestRegistryOptions
     options.config ?? {},
   )
   const databaseUrl = await testDatabase(t, rootOf(config) ?? dataDirectory)
-  const database = databaseUrl === undefined ? {} : { database: { url: databaseUrl } }
-  await writeFile(ownFile, JSON.stringify(overlay(database, config), null, 2))
+  const s3 = testStorage(rootOf(config) ?? dataDirectory)
+  const kept = {
+    ...(databaseUrl !== undefined && { database: { url: databaseUrl } }),
+    ...(s3 !== undefined && { storage: { s3 } }),
+  }
+  await writeFile(ownFile, JSON.stringify(overlay(kept, config), null, 2))
   const placed = options.configFile && {
     REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY: dataDirectory,
     REGISTRY_HTTP_ADDR: address,
     ...(databaseUrl !== undefined && { REGISTRY_DATABASE_URL: databaseUrl }),
+    ...(s3 !== undefined && { REGISTRY_STORAGE_S3: JSON.stringify(s3) }),
   }
 
   let output = ''

@@ -6,6 +6,7 @@ const SOURCES = [
   'server/src/config/schema.ts',
   'server/src/config/storage-schema.ts',
   'server/src/config/cdn-schema.ts',
+  'server/src/config/s3-schema.ts',
   'server/src/config/known-keys.ts',
   'docs/reference/configuration-page.ts',
 ]
@@ -54,7 +55,11 @@ const TEXTS = {
 const REASONS_ZH: Record<string, string> = {
   'auth.htpasswd': '本版本还没有账号：请监听回环地址，或在 `auth.anonymous` 中列出任何人都可以执行的操作。',
   'auth.none': '任何人都可以执行的操作由 `auth.anonymous` 列出。',
-  'storage.s3': '本版本只支持 `storage.filesystem`。',
+  'storage.gcs': '本版本只支持 `storage.filesystem` 和 `storage.s3`。',
+  'storage.s3.v4auth': '请求总是使用签名版本 4。',
+  'storage.s3.multipartcopychunksize': '已完成的 blob 从不复制。',
+  'storage.s3.useragent': '存储服务看到的是客户端库的名称。',
+  'storage.s3.loglevel': '存储服务拒绝的请求总会记录。',
   proxy: '本版本不支持，请删除。',
   'http.tls.letsencrypt': '本版本不支持，请设置 `http.tls.certificate` 和 `http.tls.key`。',
   'http.h2c': 'HTTP/2 只在 TLS 上使用。',

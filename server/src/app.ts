@@ -1,9 +1,9 @@
 import { join, resolve } from 'node:path'
 import { createAccess, isAction } from '#core/access'
 import {
+  type BlobStore,
   correctUnneededTimes,
   createBlobs,
-  FilesystemStore,
   GarbageCollector,
   GarbageRuns,
   GarbageSchedule,
@@ -41,6 +41,7 @@ import {
 import type { Logger } from '#platform/log'
 import { type Garbage, listenOnSocket, registerManagement, socketIn } from '#management'
 import type { Config } from './config/index.ts'
+import { openContentStore } from './content-store.ts'
 import { createDelivery } from './delivery.ts'
 import { isWithoutMetadata, openMetadata } from './metadata.ts'
 import {
@@ -157,10 +158,10 @@ async function openStorage(config: Config, { metrics, log }: Pick<Foundation, 'm
     log: log.child({ module: 'disk' }),
     onChange: (state) => metrics.observeReserve(state),
   })
-  const store = await FilesystemStore.open(folder, () => reserve.requireRoom())
-  const place = { folder, isEmpty: async () => store.isEmpty() }
+  const { store, place } = await openContentStore(config, folder, () => reserve.requireRoom())
+  const content = { folder, place, isEmpty: async () => store.isEmpty() }
   // Who is to delete on a full disk must be able to start on it, too.
-  const database = await reserve.spendOn(async () => openMetadata(config, place, log.child({ module: 'database' })))
+  const database = await reserve.spendOn(async () => openMetadata(config, content, log.child({ module: 'database' })))
   const deletions = withReserve(database, reserve)
   await deletions.transaction(async (transaction) => {
     await correctUnneededTimes(transaction, steadyNow())
@@ -194,7 +195,7 @@ function createGarbage(
   config: Config,
   foundation: Pick<Foundation, 'metrics' | 'log'> & {
     database: Database
-    store: FilesystemStore
+    store: BlobStore
     /** By digest: content is either stored and made known, or removed. */
     contentTurns: Turns
   },
@@ -222,7 +223,7 @@ function createGarbage(
 interface Storage extends ManifestDependencies {
   /** The data folder, as an absolute path. */
   readonly folder: string
-  readonly store: FilesystemStore
+  readonly store: BlobStore
   /** The database for what makes room: on a full disk it has the reserve. */
   readonly deletions: Database
   readonly reserve: Reserve

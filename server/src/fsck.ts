@@ -54,12 +54,15 @@ export interface Fsck {
 
 /**
  * Checks everything in a data folder: the database, what its rows say of each other, and the store's content.
- * @throws when there is no such folder, a server works there and the check is not online, or metadata is in PostgreSQL.
+ * @throws when there is no such folder, a server works there and the check is not online, or things are in PostgreSQL or S3.
  */
 export async function fsck(options: FsckOptions): Promise<Fsck> {
   const root = resolve(options.config.storage.filesystem.rootdirectory)
   if (postgresOptions(options.config) !== undefined) {
     throw new Error('fsck of this version checks metadata in SQLite only, and "database.url" names PostgreSQL')
+  }
+  if (options.config.storage.s3 !== undefined) {
+    throw new Error('fsck of this version checks content in a folder only, and "storage.s3" names a bucket')
   }
   // What SQLite may have to create is not for others to read.
   process.umask(0o077)

@@ -11,24 +11,25 @@ const databaseIn = (folder: string) => join(folder, 'entrepot.db')
 /**
  * Opens the database that the configuration names, and brings its schema up to date. Beginning anew beside old blobs is
  * refused: it would hide from the operator that the database was lost.
+ * @param store.place where its content is, for messages.
  * @param store.isEmpty whether the store has no content.
  * @throws what the database throws when it cannot be used.
  */
 export async function openMetadata(
   config: Config,
-  store: { readonly folder: string; isEmpty(): Promise<boolean> },
+  store: { readonly folder: string; readonly place: string; isEmpty(): Promise<boolean> },
   log: Logger,
 ): Promise<Database> {
-  const { folder } = store
+  const { folder, place } = store
   const postgres = postgresOptions(config)
   // Opening the file would create it.
   if (postgres === undefined && isNewDatabase(databaseIn(folder)) && !(await store.isEmpty())) {
-    throw databaseMissing(folder, `their database ${databaseIn(folder)}`, 'entrepot.db')
+    throw databaseMissing(place, `their database ${databaseIn(folder)}`, 'entrepot.db')
   }
   const database = postgres === undefined ? openSqlite(databaseIn(folder)) : await openPostgres(postgres, log)
   try {
     if (postgres !== undefined && (await isUnused(database.read)) && !(await store.isEmpty())) {
-      throw databaseMissing(folder, 'the database that "database.url" names', 'the database')
+      throw databaseMissing(place, 'the database that "database.url" names', 'the database')
     }
     await migrate(database, MIGRATIONS)
   } catch (error) {
@@ -51,9 +52,9 @@ export async function isWithoutMetadata(config: Config, folder: string, log: Log
   }
 }
 
-function databaseMissing(root: string, database: string, backup: string): Error {
+function databaseMissing(place: string, database: string, backup: string): Error {
   return new Error(
-    `the folder ${join(root, 'blobs')} has blobs, but ${database} is missing or empty: ` +
+    `${place} has blobs, but ${database} is missing or empty: ` +
       `put the backup of ${backup} in place, or move the blobs away to begin anew`,
   )
 }

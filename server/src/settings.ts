@@ -4,6 +4,7 @@ import type { ManifestPolicy, OciLimits, OciMaintenance } from '#formats/oci'
 import { fileCheck, type HealthCheck, httpCheck, tcpCheck } from '#platform/health'
 import type { PostgresOptions } from '#platform/database'
 import type { HttpServerOptions } from '#platform/http'
+import type { S3Options } from '#platform/s3'
 import { type Address, type Config, parsePostgresUrl } from './config/index.ts'
 
 /** Without a host, every address of the machine is meant. */
@@ -165,5 +166,30 @@ export function postgresOptions(config: Config): PostgresOptions | undefined {
     connections,
     statementTimeoutMs: statementtimeout,
     lockTimeoutMs: locktimeout,
+  }
+}
+
+/** The bucket that `storage.s3` names; undefined where blobs are in the data folder. */
+export function s3Options(config: Config): S3Options | undefined {
+  const { s3 } = config.storage
+  if (s3 === undefined) return undefined
+  const { accesskey = '', secretkey = '', sessiontoken = '', regionendpoint: endpoint, keyid = '' } = s3
+  const folder = s3.rootdirectory.replaceAll(/^\/+|\/+$/g, '')
+  const token = sessiontoken === '' ? {} : { sessionToken: sessiontoken }
+  return {
+    bucket: s3.bucket,
+    region: s3.region,
+    endpoint:
+      endpoint === undefined || endpoint.includes('://') ? endpoint : `http${s3.secure ? 's' : ''}://${endpoint}`,
+    isPathStyle: s3.forcepathstyle ?? endpoint !== undefined,
+    credentials: accesskey === '' ? undefined : { accessKeyId: accesskey, secretAccessKey: secretkey, ...token },
+    isUnverified: s3.skipverify,
+    isDualStack: s3.usedualstack,
+    isAccelerated: s3.accelerate,
+    prefix: folder === '' ? '' : `${folder}/`,
+    partBytes: s3.chunksize,
+    storageClass: s3.storageclass,
+    acl: s3.objectacl,
+    encryption: s3.encrypt ? { keyId: keyid === '' ? undefined : keyid } : undefined,
   }
 }

@@ -86,7 +86,8 @@ export function skipUnlessRequired(t: TestContext, reason: string): void {
   t.skip(reason)
 }
 
-function isInstalled(program: string): boolean {
+/** Whether a program is in the search path. */
+export function isInstalled(program: string): boolean {
   return SEARCH_PATH.split(delimiter).some((folder) => {
     try {
       accessSync(join(folder, program), constants.X_OK)

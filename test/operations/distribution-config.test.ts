@@ -23,10 +23,33 @@ const NOT_NEEDED: Readonly<Record<string, string[]>> = {
   'a storage driver that is only named': ['auth.none'],
 }
 
+/** All that distribution's documentation lists for S3, and the values in force. */
+const S3_FILE = `version: 0.1
+storage:
+  s3:
+    accesskey: awsaccesskey
+    secretkey: awssecretkey
+    region: us-west-1
+    regionendpoint: http://myobjects.local
+    forcepathstyle: true
+    accelerate: false
+    bucket: bucketname
+    encrypt: true
+    keyid: mykeyid
+    secure: true
+    v4auth: true
+    chunksize: 5242880
+    multipartcopychunksize: 33554432
+    multipartcopymaxconcurrency: 100
+    multipartcopythresholdsize: 33554432
+    rootdirectory: /s3/object/name/prefix
+    usedualstack: false
+    loglevel: debug
+`
+
 /** Each key of distribution's that changes what is protected or stored, as its documentation writes it. */
 const REFUSED = `version: 0.1
 storage:
-  s3: {bucket: b, region: us-west-1}
   gcs: {bucket: b}
   azure: {accountname: a}
   swift: {username: u}
@@ -147,6 +170,36 @@ test('the files that CNCF distribution documents work as they are', { concurrenc
   })
 })
 
+test("distribution's keys for S3 are in force, and what is not needed of them is warned of", async (t) => {
+  const file = await writeConfig(await temporaryFolder(t), S3_FILE)
+  const { stdout } = await entrepot(['config', 'print', '--json', file])
+  assert.deepEqual(record(record(JSON.parse(stdout))['storage'])['s3'], {
+    bucket: 'bucketname',
+    region: 'us-west-1',
+    regionendpoint: 'http://myobjects.local',
+    forcepathstyle: true,
+    accesskey: 'awsaccesskey',
+    secretkey: 'awssecretkey',
+    encrypt: true,
+    keyid: 'mykeyid',
+    secure: true,
+    skipverify: false,
+    chunksize: 5_242_880,
+    rootdirectory: '/s3/object/name/prefix',
+    usedualstack: false,
+    accelerate: false,
+  })
+  const check = await entrepot(['config', 'check', '--json', file])
+  const { warnings } = record(JSON.parse(check.stdout))
+  assert.ok(Array.isArray(warnings))
+  assert.deepEqual(
+    inOrder(warnings.map((warning: unknown) => beforeComma(record(warning)['message']))),
+    ['loglevel', 'multipartcopychunksize', 'multipartcopymaxconcurrency', 'multipartcopythresholdsize', 'v4auth'].map(
+      (key) => `storage.s3.${key}`,
+    ),
+  )
+})
+
 test('what would change who is let in, or where data goes, is refused, all at once', async (t) => {
   const file = await writeConfig(await temporaryFolder(t), REFUSED)
   const { code, stdout } = await entrepot(['config', 'check', '--json', file])
@@ -160,7 +213,7 @@ test('what would change who is let in, or where data goes, is refused, all at on
     const key = String(path).split('.').at(-1) ?? ''
     assert.ok(lines[Number(line) - 1]?.includes(`${key}:`), `${String(path)} is not on line ${String(line)}`)
   }
-  const expected = ['storage.s3', 'storage.gcs', 'storage.azure', 'storage.swift', 'storage.oss', 'storage.inmemory']
+  const expected = ['storage.gcs', 'storage.azure', 'storage.swift', 'storage.oss', 'storage.inmemory']
   expected.push('auth.htpasswd', 'auth.token', 'auth.silly', 'http.tls.letsencrypt', 'http.h2c', 'http.net')
   expected.push('http.tls.clientauth', 'proxy', 'notifications', 'policy')
   expected.push('middleware.registry', 'middleware.repository')

@@ -12,7 +12,7 @@ export interface KnownKey {
 }
 
 const NOT_YET = 'is not supported in this version'
-const ONLY_FILESYSTEM = `${NOT_YET}; use "storage.filesystem"`
+const OTHER_STORES = `${NOT_YET}; use "storage.filesystem" or "storage.s3"`
 const NO_ACCOUNTS = `${NOT_YET}; there are no accounts yet: listen on loopback, or say in "auth.anonymous" what anyone may do`
 
 const refused = (path: string, reason = `${NOT_YET}; remove it`): KnownKey => ({
@@ -26,8 +26,17 @@ const ignored = (path: string, reason: string): KnownKey => ({ path: path.split(
 export const KNOWN_KEYS: readonly KnownKey[] = [
   ...['htpasswd', 'token', 'silly'].map((scheme) => refused(`auth.${scheme}`, NO_ACCOUNTS)),
   ignored('auth.none', '"auth.anonymous" says what anyone may do'),
-  ...['s3', 'gcs', 'azure', 'inmemory', 'oss', 'cos', 'swift', 'rados'].map((driver) =>
-    refused(`storage.${driver}`, ONLY_FILESYSTEM),
+  ...['gcs', 'azure', 'inmemory', 'oss', 'cos', 'swift', 'rados'].map((driver) =>
+    refused(`storage.${driver}`, OTHER_STORES),
+  ),
+  { ...refused('storage.s3.v4auth', 'requests are always signed with version 4; remove it'), when: isOff },
+  ignored('storage.s3.v4auth', 'requests are always signed with version 4'),
+  ...['chunksize', 'maxconcurrency', 'thresholdsize'].map((key) =>
+    ignored(`storage.s3.multipartcopy${key}`, 'finished blobs are never copied'),
+  ),
+  ignored('storage.s3.useragent', 'the store sees the name of the client library'),
+  ...['loglevel', 'logs3apirequests', 'logs3apiresponseheaders'].map((key) =>
+    ignored(`storage.s3.${key}`, 'what the store refuses is logged in any case'),
   ),
   refused('proxy'),
   refused('notifications'),
@@ -53,6 +62,10 @@ export const KNOWN_KEYS: readonly KnownKey[] = [
   ignored('reporting', 'no external reporting is built in'),
   ignored('compatibility', 'schema 1 is always refused'),
 ]
+
+function isOff(value: unknown): boolean {
+  return value === false
+}
 
 function isEnabled(value: unknown): boolean {
   return typeof value !== 'object' || value === null || Reflect.get(value, 'enabled') !== false

@@ -20,6 +20,23 @@ const SAMPLES: Readonly<Record<string, unknown>> = {
   'log.fields': { service: 'one', shard: 7, primary: true },
   'log.accesslog.disabled': true,
   'storage.filesystem.rootdirectory': '1',
+  'storage.s3.bucket': 'registry',
+  'storage.s3.region': 'eu-central-1',
+  'storage.s3.regionendpoint': 'https://s3.example.com',
+  'storage.s3.forcepathstyle': false,
+  'storage.s3.accesskey': 'AKIAEXAMPLE',
+  'storage.s3.secretkey': 's3cret',
+  'storage.s3.sessiontoken': '12',
+  'storage.s3.encrypt': true,
+  'storage.s3.keyid': 'arn:aws:kms:eu-central-1:1:key/2',
+  'storage.s3.secure': false,
+  'storage.s3.skipverify': true,
+  'storage.s3.chunksize': 5_242_880,
+  'storage.s3.rootdirectory': '/one/two',
+  'storage.s3.storageclass': 'STANDARD_IA',
+  'storage.s3.objectacl': 'bucket-owner-full-control',
+  'storage.s3.usedualstack': true,
+  'storage.s3.accelerate': true,
   'storage.delete.enabled': true,
   'storage.verification.reads': 'size',
   'storage.verification.age': '48h',
@@ -114,6 +131,7 @@ const KEYS = Object.keys(SAMPLES)
 /** Keys that are not complete without others. */
 const COMPANIONS: readonly { readonly of: RegExp; readonly keys: readonly string[] }[] = [
   { of: /^http\.tls\./, keys: ['http.tls.certificate', 'http.tls.key'] },
+  { of: /^storage\.s3\./, keys: ['bucket', 'region', 'accesskey', 'secretkey'].map((key) => `storage.s3.${key}`) },
   { of: /^cdn\.signing\.type$/, keys: ['cdn.signing.secret'] },
 ]
 

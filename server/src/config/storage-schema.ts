@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { s3 } from './s3-schema.ts'
 import { about, cronExpression, delay, duration, flag, interval, oneOf, text, wholeNumber } from './values.ts'
 
 /** Where things are kept, and what is done to keep them in order. */
@@ -8,9 +9,15 @@ export const storage = z.strictObject({
       rootdirectory: text
         .min(1)
         .default('./data')
-        .meta(about('The folder of blobs, uploads and the database.', '存放 blob、上传内容和数据库的目录。')),
+        .meta(
+          about(
+            'The folder of blobs, uploads and the database; with `s3` of the database alone.',
+            '存放 blob、上传内容和数据库的目录；设置了 `s3` 时只存放数据库。',
+          ),
+        ),
     })
     .prefault({}),
+  s3: s3.optional(),
   delete: z
     .strictObject({
       enabled: flag

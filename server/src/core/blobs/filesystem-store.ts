@@ -154,8 +154,8 @@ export class FilesystemStore implements BlobStore {
     }
   }
 
-  async remove(digest: Digest): Promise<void> {
-    await rm(this.#blobPath(digest), { force: true })
+  async remove(digests: readonly Digest[]): Promise<void> {
+    for (const digest of digests) await rm(this.#blobPath(digest), { force: true })
   }
 
   async quarantine(digest: Digest): Promise<void> {

@@ -164,7 +164,7 @@ export class GarbageCollector {
         const unowned = await findUnowned(transaction, this.#references, free)
         return { unowned, bytes: await deleteStored(transaction, unowned) }
       })
-      for (const digest of removed.unowned) await this.#store.remove(digest)
+      await this.#store.remove(removed.unowned)
       report.removedContents += removed.unowned.length
       report.removedBytes += removed.bytes
     })

@@ -16,8 +16,11 @@ export interface StoredContent {
   readonly identity: string
   /** Another one also after a write that hides itself; moving it changes this, too. */
   readonly changedAt: number
-  /** Fills the target with what begins at a position; gives the number of bytes, 0 at the end. */
-  read(target: Uint8Array, position: number): Promise<number>
+  /**
+   * Fills the target with what begins at a position; gives the number of bytes, 0 at the end.
+   * @param end the last byte that will be asked for, where that is known: a store may then fetch all until there at once.
+   */
+  read(target: Uint8Array, position: number, end?: number): Promise<number>
   /** Whether it has the same identity as when it was opened; being replaced by other content does not count. */
   isUnchanged(): Promise<boolean>
   /** The digest of all its bytes, read anew, without keeping others waiting. It must not be closed until then. */
@@ -62,8 +65,8 @@ export interface BlobStore {
   size(digest: Digest): Promise<number | undefined>
   /** Opens the content of that digest; undefined if the store has none. Whoever opens it closes it. */
   open(digest: Digest): Promise<StoredContent | undefined>
-  /** Forgets content; nothing happens if there is none. Who is reading it may go on. */
-  remove(digest: Digest): Promise<void>
+  /** Forgets content, where there is any. Who has begun to read it may go on. */
+  remove(digests: readonly Digest[]): Promise<void>
   /**
    * Takes damaged content out of reach without deleting it: the store has none under the digest from then on, so that the
    * next push of it makes it whole. What was put aside under the same digest before gives way. Nothing happens if there
@@ -74,4 +77,6 @@ export interface BlobStore {
   isEmpty(): Promise<boolean>
   /** Writes and removes a small object, to learn whether the store works. Throws the store's error. */
   check(): Promise<void>
+  /** Why something could not be made durable; undefined since that has worked again. */
+  readonly syncFailure: unknown
 }

@@ -4,6 +4,7 @@ import { ensureRepository, findRepositoryId } from '#core/repositories'
 import { earlierNow } from '#platform/clock'
 import type { Database } from '#platform/database'
 import { isDiskFull } from '#platform/disk'
+import { ObjectStoreError } from '#platform/s3'
 import { insertBlob, insertMembership } from './blob-rows.ts'
 import { ContentHash } from './content-hash.ts'
 import type { BlobStore } from './store.ts'
@@ -182,7 +183,7 @@ export class Uploads {
           await this.#store.finishUpload(id, digest, hash.sizeBytes)
           await this.#record(repository, id, content).catch(async (error: unknown) => {
             // No row will ever tell of it, and it would keep its room on a disk that has none.
-            if (isNew && isDiskFull(error)) await this.#store.remove(digest)
+            if (isNew && isDiskFull(error)) await this.#store.remove([digest])
             throw error
           })
         })
@@ -268,7 +269,7 @@ export class Uploads {
       // A client whose last request was cut off sends all of it again, often without asking how much had arrived.
       const isAllOrNothing = isLast || (error instanceof RegistryError && error.code === 'SIZE_INVALID')
       // What the store failed to write is not known: the digest is then made again from what it has.
-      if (isAllOrNothing || isSystemError(error)) this.#hashes.delete(id)
+      if (isAllOrNothing || isStoreError(error)) this.#hashes.delete(id)
       if (isAllOrNothing) {
         await this.#store.truncateUpload(id, offset)
         this.#remember(id, before)
@@ -337,6 +338,6 @@ async function* upTo(chunks: AsyncIterable<Uint8Array>, length: number | undefin
   }
 }
 
-function isSystemError(error: unknown): boolean {
-  return error instanceof Error && 'syscall' in error
+function isStoreError(error: unknown): boolean {
+  return error instanceof ObjectStoreError || (error instanceof Error && 'syscall' in error)
 }

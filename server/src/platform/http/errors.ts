@@ -3,6 +3,7 @@ import { RegistryError } from '@entrepot/oci'
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import { DatabaseUnavailableError, isSqliteError, WritesStoppedError } from '#platform/database'
 import { DiskFullError, isDiskFull } from '#platform/disk'
+import { ObjectStoreError } from '#platform/s3'
 import { BodyInterruptedError } from './body.ts'
 
 /** How long a client that was refused may go on sending its body, so that it gets to read the answer. */
@@ -63,7 +64,7 @@ function toRegistryError(error: unknown): RegistryError {
       cause: error,
     })
   }
-  if (error instanceof WritesStoppedError || isStorageFailed(error)) {
+  if (error instanceof WritesStoppedError || error instanceof ObjectStoreError || isStorageFailed(error)) {
     return new RegistryError('UNAVAILABLE', 'the storage failed; nothing was acknowledged: try again later', {
       status: 503,
       headers: { 'retry-after': '60' },

@@ -21,8 +21,8 @@ const PROGRESS_INTERVAL_MS = 1_000
 export interface SendableContent {
   /** The file's number for the kernel, where the content is a file. */
   readonly descriptor: number | undefined
-  /** Fills the target from a position on; gives the number of bytes, 0 where there are none. */
-  read(target: Uint8Array, position: number): Promise<number>
+  /** Fills the target from a position on; gives the number of bytes, 0 where there are none. `end` is the last one wanted. */
+  read(target: Uint8Array, position: number, end: number): Promise<number>
   /** For content of which nobody knows yet whether it is right. */
   readonly check?: ContentCheck | undefined
   /** To be told when sending it has failed for another reason than the client. */
@@ -210,7 +210,7 @@ class Transfer {
   /** Reads at least one byte from a position on, none after `end`, as far as the buffer goes. */
   async read(buffer: Buffer, position: number, end: number): Promise<Buffer> {
     const target = buffer.subarray(0, end + 1 - position)
-    const length = await this.#content.read(target, position)
+    const length = await this.#content.read(target, position, end)
     if (length > 0) return target.subarray(0, length)
     throw new Error(`the content ends at byte ${position}, before its size says so`)
   }

@@ -1,0 +1,213 @@
+import { randomUUID } from 'node:crypto'
+import type { Digest, DigestAlgorithm } from '@entrepot/oci'
+import { LRUCache } from 'lru-cache'
+import { type Bucket, ObjectReader, ObjectStoreError, type ReadObject } from '#platform/s3'
+import { ContentHash } from './content-hash.ts'
+import { type Marker, markerFolder, markerTail, objectKey, parseMarker, type Segment } from './s3-names.ts'
+import { S3Uploads } from './s3-uploads.ts'
+import type { BlobStore, Hashing, StoredContent, StoredUpload } from './store.ts'
+
+const READ_SIZE_BYTES = 1024 * 1024
+/** Where content is, is asked again after so long; an object that has gone before sends the reader there at once. */
+const REMEMBERED_MS = 60_000
+const MAX_REMEMBERED = 50_000
+
+/**
+ * Blobs in a bucket:
+ *
+ *     objects/<object id>                                              bytes, written once and never copied
+ *     uploads/<upload id>/<offset>-<size>-<object id>                  which object has an upload's bytes at an offset
+ *     digests/<algorithm>/<hexadecimal digest>/<size>-<object id>      which object is the content of a digest
+ *     quarantine/<algorithm>/<hexadecimal digest>/<size>-<object id>   which object was found damaged
+ *
+ * All but the first are empty: their names say everything. Content has one name, or for a moment, while it is stored
+ * again, several.
+ */
+export class S3Store implements BlobStore {
+  readonly #bucket: Bucket
+  readonly #uploads: S3Uploads
+  readonly #places = new LRUCache<Digest, ReadObject>({ max: MAX_REMEMBERED, ttl: REMEMBERED_MS })
+  readonly syncFailure = undefined
+
+  constructor(bucket: Bucket) {
+    this.#bucket = bucket
+    this.#uploads = new S3Uploads(bucket)
+  }
+
+  async appendUpload(id: string, offset: number, chunks: AsyncIterable<Uint8Array>, hash?: Hashing): Promise<number> {
+    return this.#uploads.append(id, offset, chunks, hash)
+  }
+
+  async uploadSize(id: string): Promise<number> {
+    return sizeOf(await this.#uploads.segments(id))
+  }
+
+  async *readUpload(id: string): AsyncIterable<Uint8Array> {
+    yield* this.#uploads.read(await this.#uploads.segments(id))
+  }
+
+  async truncateUpload(id: string, size: number): Promise<void> {
+    await this.#uploads.truncate(id, size)
+  }
+
+  async finishUpload(id: string, digest: Digest, sizeBytes: number): Promise<void> {
+    const segments = await this.#uploads.segments(id)
+    const size = sizeOf(segments)
+    if (size !== sizeBytes) throw new Error(`the upload ${id} has ${size} bytes, but ${sizeBytes} were verified`)
+    const [only, ...more] = segments
+    const key =
+      only !== undefined && more.length === 0
+        ? only.object
+        : objectKey((await this.#uploads.write(this.#uploads.read(segments))).objectId)
+    const object = await this.#bucket.head(key)
+    if (object?.sizeBytes !== sizeBytes) {
+      throw new ObjectStoreError(
+        this.#bucket.name,
+        new Error(`${key} has ${object?.sizeBytes ?? 0} of ${sizeBytes} bytes`),
+      )
+    }
+    const name = markerFolder(digest) + markerTail(sizeBytes, idOf(key))
+    await this.#bucket.put(name, new Uint8Array())
+    // From here on no upload names the object: whoever removes what is left of one must not remove content.
+    const copied = segments.filter((segment) => segment.object !== key).map((segment) => segment.object)
+    const older = await this.#olderMarkers(digest, name)
+    await this.#bucket.delete([...segments.map((segment) => segment.name), ...copied, ...older.flatMap(keysOf)])
+    this.#places.set(digest, { key, ...object })
+  }
+
+  async removeUpload(id: string): Promise<void> {
+    await this.#uploads.remove(id)
+  }
+
+  listUploads(): AsyncIterable<StoredUpload> {
+    return this.#uploads.list()
+  }
+
+  async size(digest: Digest): Promise<number | undefined> {
+    return (await this.#find(digest))?.sizeBytes
+  }
+
+  async open(digest: Digest): Promise<StoredContent | undefined> {
+    const place = await this.#find(digest)
+    if (place === undefined) return undefined
+    let reader = new ObjectReader(this.#bucket, place)
+    return {
+      sizeBytes: place.sizeBytes,
+      descriptor: undefined,
+      identity: `${place.key} ${place.etag}`,
+      changedAt: 0,
+      read: async (target, position, end) => {
+        try {
+          return await reader.read(target, position, end)
+        } catch (error) {
+          const other = await this.#findOther(digest, place, error)
+          if (other === undefined) throw error
+          reader = new ObjectReader(this.#bucket, other)
+          return reader.read(target, position, end)
+        }
+      },
+      // Objects are never written to, and another one in its place is not read.
+      isUnchanged: async () => true,
+      digest: async (algorithm) => this.#digest(place, algorithm),
+      close: async () => reader.close(),
+    }
+  }
+
+  async remove(digests: readonly Digest[]): Promise<void> {
+    const markers = await Promise.all(digests.map(async (digest) => this.#markers(digest)))
+    await this.#bucket.delete(markers.flat().flatMap(keysOf))
+    for (const digest of digests) this.#places.delete(digest)
+  }
+
+  async quarantine(digest: Digest): Promise<void> {
+    const markers = await this.#markers(digest)
+    if (markers.length === 0) return
+    const before = await this.#markers(digest, 'quarantine')
+    for (const { sizeBytes, object } of markers) {
+      await this.#bucket.put(markerFolder(digest, 'quarantine') + markerTail(sizeBytes, idOf(object)), new Uint8Array())
+    }
+    const kept = new Set(markers.map(({ object }) => object))
+    await this.#bucket.delete([
+      ...markers.map(({ name }) => name),
+      ...before.filter(({ object }) => !kept.has(object)).flatMap(keysOf),
+    ])
+    this.#places.delete(digest)
+  }
+
+  async isEmpty(): Promise<boolean> {
+    return !(await this.#bucket.hasAny('digests/'))
+  }
+
+  async check(): Promise<void> {
+    const key = `checks/${randomUUID()}`
+    await this.#bucket.put(key, new Uint8Array(1))
+    await this.#bucket.delete([key])
+  }
+
+  /** Where the content of a digest is: in the newest of its objects that is there in full, if any is. */
+  async #find(digest: Digest): Promise<ReadObject | undefined> {
+    const known = this.#places.get(digest)
+    if (known !== undefined) return known
+    let found: ReadObject | undefined
+    for (const marker of await this.#markers(digest)) {
+      const object = await this.#bucket.head(marker.object)
+      if (object === undefined) continue
+      found ??= { key: marker.object, ...object }
+      if (object.sizeBytes !== marker.sizeBytes) continue
+      found = { key: marker.object, ...object }
+      break
+    }
+    if (found !== undefined) this.#places.set(digest, found)
+    return found
+  }
+
+  /** Another object with the same content, when one has gone because the content was stored again, as on another instance. */
+  async #findOther(digest: Digest, place: ReadObject, error: unknown): Promise<ReadObject | undefined> {
+    if (!(error instanceof ObjectStoreError && error.isGone)) return undefined
+    if (this.#places.get(digest)?.key === place.key) this.#places.delete(digest)
+    const other = await this.#find(digest)
+    return other?.key !== place.key && other?.sizeBytes === place.sizeBytes ? other : undefined
+  }
+
+  async #digest(place: ReadObject, algorithm: DigestAlgorithm): Promise<Digest> {
+    const reader = new ObjectReader(this.#bucket, place)
+    const hash = new ContentHash(algorithm)
+    try {
+      for (let position = 0; position < place.sizeBytes;) {
+        const chunk = new Uint8Array(Math.min(READ_SIZE_BYTES, place.sizeBytes - position))
+        position += await reader.read(chunk, position)
+        await hash.update([chunk])
+      }
+      return await hash.digest()
+    } finally {
+      reader.close()
+    }
+  }
+
+  /** The names of a digest, the newest first. */
+  async #markers(digest: Digest, place: 'digests' | 'quarantine' = 'digests'): Promise<Marker[]> {
+    const listed = await Array.fromAsync(this.#bucket.list(markerFolder(digest, place)))
+    return listed
+      .toSorted((a, b) => b.modifiedAt - a.modifiedAt || (a.key < b.key ? 1 : -1))
+      .map(({ key }) => parseMarker(key))
+      .filter((marker) => marker !== undefined)
+  }
+
+  /**
+   * The names that content had before it got another one. Of instances that store the same content at once, each takes
+   * only older ones away, and their order is the same for all: so one name stays.
+   */
+  async #olderMarkers(digest: Digest, name: string): Promise<Marker[]> {
+    const markers = await this.#markers(digest)
+    const own = markers.findIndex((marker) => marker.name === name)
+    return own === -1 ? [] : markers.slice(own + 1)
+  }
+}
+
+const keysOf = ({ name, object }: Marker): string[] => [name, object]
+
+const idOf = (key: string): string => key.slice(objectKey('').length)
+
+function sizeOf(segments: readonly Segment[]): number {
+  return segments.reduce((sum, segment) => sum + segment.sizeBytes, 0)
+}

@@ -1,0 +1,292 @@
+import { Agent as HttpAgent } from 'node:http'
+import { Agent as HttpsAgent } from 'node:https'
+import { Readable } from 'node:stream'
+import type { S3Client } from '@aws-sdk/client-s3'
+import { ObjectStoreError } from './bucket-error.ts'
+
+type Sdk = typeof import('@aws-sdk/client-s3')
+
+/** A request is tried so often, with a pause that grows and varies, and is longer where the store asks to slow down. */
+const MAX_ATTEMPTS = 3
+const CONNECT_TIMEOUT_MS = 3_000
+/** How long an answer to one attempt may take, and all of them together; for each KiB that is sent a little longer. */
+const ATTEMPT_MS = 10_000
+const DEADLINE_MS = 30_000
+const MS_PER_KIB = 4
+/** How long a start waits for the store. */
+const START_MS = 8_000
+/** The most that one request deletes (docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html). */
+const MAX_DELETED_KEYS = 1_000
+
+/** Which bucket, and how to reach it. */
+export interface S3Options {
+  readonly bucket: string
+  readonly region: string
+  /** The URL of the store; undefined for Amazon's. */
+  readonly endpoint: string | undefined
+  /** Whether the bucket stands in the path of a URL instead of in its host. */
+  readonly isPathStyle: boolean
+  /** Undefined asks the environment, and the machine's role. */
+  readonly credentials:
+    | { readonly accessKeyId: string; readonly secretAccessKey: string; readonly sessionToken?: string }
+    | undefined
+  /** Whether whoever answers is believed to be the store, whatever certificate it shows. */
+  readonly isUnverified: boolean
+  readonly isDualStack: boolean
+  readonly isAccelerated: boolean
+  /** What all keys begin with: empty, or a path with a slash at its end. */
+  readonly prefix: string
+  readonly partBytes: number
+  readonly storageClass: string | undefined
+  readonly acl: string | undefined
+  /** The store encrypts objects: with a key of its own, or with one that its key service has. */
+  readonly encryption: { readonly keyId: string | undefined } | undefined
+}
+
+export interface ObjectInfo {
+  readonly key: string
+  readonly sizeBytes: number
+  /** When it was written, in milliseconds since 1970. */
+  readonly modifiedAt: number
+}
+
+/** A part that the store has, to name it when the object is completed. */
+export interface StoredPart {
+  readonly number: number
+  readonly etag: string | undefined
+  readonly checksum: string | undefined
+}
+
+/** A multipart upload that is not complete. */
+export interface OpenMultipart {
+  readonly key: string
+  readonly uploadId: string
+}
+
+/** The objects of one bucket below a prefix, by key. Whatever fails throws ObjectStoreError. */
+export class Bucket {
+  readonly partBytes: number
+  /** The bucket and the store, for messages. */
+  readonly name: string
+  readonly #sdk: Sdk
+  readonly #client: S3Client
+  readonly #bucket: string
+  readonly #prefix: string
+  readonly #asWritten: object
+
+  private constructor(sdk: Sdk, options: S3Options) {
+    this.#sdk = sdk
+    this.#client = createClient(sdk, options)
+    this.#bucket = options.bucket
+    this.#prefix = options.prefix
+    this.partBytes = options.partBytes
+    this.name = `the bucket "${options.bucket}" at ${options.endpoint ?? `Amazon S3 in ${options.region}`}`
+    const { storageClass, acl, encryption } = options
+    this.#asWritten = {
+      ...(storageClass !== undefined && { StorageClass: storageClass }),
+      ...(acl !== undefined && { ACL: acl }),
+      ...(encryption !== undefined && { ServerSideEncryption: encryption.keyId === undefined ? 'AES256' : 'aws:kms' }),
+      ...(encryption?.keyId !== undefined && { SSEKMSKeyId: encryption.keyId }),
+    }
+  }
+
+  /** Loads the client, which takes a second, and so is not done where no bucket is configured. Nothing is asked yet. */
+  static async open(options: S3Options): Promise<Bucket> {
+    return new Bucket(await import('@aws-sdk/client-s3'), options)
+  }
+
+  /** Asks for one key, with little patience. @throws ObjectStoreError that says what is wrong with what is configured. */
+  async verify(): Promise<void> {
+    await this.hasAny('', START_MS)
+  }
+
+  /** Writes an object in one request. */
+  async put(key: string, body: Uint8Array): Promise<void> {
+    const command = new this.#sdk.PutObjectCommand({ ...this.#at(key), Body: body, ...this.#asWritten })
+    await this.#within(body.byteLength, async (limits) => this.#client.send(command, limits))
+  }
+
+  /** The size of an object, and what tells it from any other one under its key; undefined where there is none. */
+  async head(key: string): Promise<{ sizeBytes: number; etag: string } | undefined> {
+    const command = new this.#sdk.HeadObjectCommand(this.#at(key))
+    const answer = await this.#within(0, async (limits) => this.#client.send(command, limits)).catch(ignoreGone)
+    return answer && { sizeBytes: answer.ContentLength ?? 0, etag: answer.ETag ?? '' }
+  }
+
+  /**
+   * Begins to read an object.
+   * @param range.end the last byte.
+   * @param etag of the object that is meant.
+   */
+  async get(key: string, range: { start: number; end: number }, etag: string): Promise<Readable> {
+    const command = new this.#sdk.GetObjectCommand({
+      ...this.#at(key),
+      Range: `bytes=${range.start}-${range.end}`,
+      ...(etag !== '' && { IfMatch: etag }),
+    })
+    const { Body: body } = await this.#within(0, async (limits) => this.#client.send(command, limits))
+    if (body instanceof Readable) return body
+    throw new ObjectStoreError(this.name, new Error('the answer has no body'))
+  }
+
+  /** The objects whose keys begin with a text, in the order of the keys' bytes. */
+  async *list(prefix: string): AsyncIterable<ObjectInfo> {
+    let token: string | undefined
+    do {
+      const command = new this.#sdk.ListObjectsV2Command({
+        Bucket: this.#bucket,
+        Prefix: this.#prefix + prefix,
+        ContinuationToken: token,
+      })
+      const page = await this.#within(0, async (limits) => this.#client.send(command, limits))
+      for (const { Key: key, Size: sizeBytes = 0, LastModified: modifiedAt } of page.Contents ?? []) {
+        if (key === undefined) continue
+        yield { key: key.slice(this.#prefix.length), sizeBytes, modifiedAt: modifiedAt?.getTime() ?? 0 }
+      }
+      token = page.IsTruncated === true ? page.NextContinuationToken : undefined
+    } while (token !== undefined)
+  }
+
+  /** Whether there is an object whose key begins with a text. */
+  async hasAny(prefix: string, deadlineMs = DEADLINE_MS): Promise<boolean> {
+    const command = new this.#sdk.ListObjectsV2Command({
+      Bucket: this.#bucket,
+      Prefix: this.#prefix + prefix,
+      MaxKeys: 1,
+    })
+    const page = await this.#within(0, async (limits) => this.#client.send(command, limits), deadlineMs)
+    return (page.Contents ?? []).length > 0
+  }
+
+  /** Deletes objects, as many in one request as it takes; nothing happens where there are none. */
+  async delete(keys: readonly string[]): Promise<void> {
+    for (let first = 0; first < keys.length; first += MAX_DELETED_KEYS) {
+      const objects = keys.slice(first, first + MAX_DELETED_KEYS).map((key) => ({ Key: this.#prefix + key }))
+      const command = new this.#sdk.DeleteObjectsCommand({
+        Bucket: this.#bucket,
+        Delete: { Objects: objects, Quiet: true },
+      })
+      const { Errors: [failed] = [] } = await this.#within(0, async (limits) => this.#client.send(command, limits))
+      if (failed !== undefined) {
+        throw new ObjectStoreError(this.name, Object.assign(new Error(failed.Message), { name: failed.Code }))
+      }
+    }
+  }
+
+  async beginMultipart(key: string): Promise<OpenMultipart> {
+    const command = new this.#sdk.CreateMultipartUploadCommand({
+      ...this.#at(key),
+      ...this.#asWritten,
+      ChecksumAlgorithm: 'CRC32',
+    })
+    const { UploadId: uploadId } = await this.#within(0, async (limits) => this.#client.send(command, limits))
+    if (uploadId !== undefined) return { key, uploadId }
+    throw new ObjectStoreError(this.name, new Error('a multipart upload was begun without an id'))
+  }
+
+  /** Writes a part; the store compares it with its checksum. */
+  async putPart(multipart: OpenMultipart, number: number, body: Uint8Array): Promise<StoredPart> {
+    const command = new this.#sdk.UploadPartCommand({
+      ...this.#of(multipart),
+      PartNumber: number,
+      Body: body,
+      ChecksumAlgorithm: 'CRC32',
+    })
+    const answer = await this.#within(body.byteLength, async (limits) => this.#client.send(command, limits))
+    return { number, etag: answer.ETag, checksum: answer.ChecksumCRC32 }
+  }
+
+  /** Makes an object out of parts. */
+  async completeMultipart(multipart: OpenMultipart, parts: readonly StoredPart[]): Promise<void> {
+    const command = new this.#sdk.CompleteMultipartUploadCommand({
+      ...this.#of(multipart),
+      MultipartUpload: {
+        Parts: parts.map(({ number, etag, checksum }) => ({
+          PartNumber: number,
+          ETag: etag,
+          ...(checksum !== undefined && { ChecksumCRC32: checksum }),
+        })),
+      },
+    })
+    await this.#within(0, async (limits) => this.#client.send(command, limits))
+  }
+
+  /** Forgets the parts; nothing happens where there are none. */
+  async abortMultipart(multipart: OpenMultipart): Promise<void> {
+    const command = new this.#sdk.AbortMultipartUploadCommand(this.#of(multipart))
+    await this.#within(0, async (limits) => this.#client.send(command, limits)).catch((error: unknown) => {
+      if (!(error instanceof ObjectStoreError && error.code === 'NoSuchUpload')) throw error
+    })
+  }
+
+  /** The multipart uploads that were begun before a time, in milliseconds since 1970, and never completed. */
+  async *listMultiparts(prefix: string, before: number): AsyncIterable<OpenMultipart> {
+    let marker: { KeyMarker?: string | undefined; UploadIdMarker?: string | undefined } | undefined = {}
+    do {
+      const command: InstanceType<Sdk['ListMultipartUploadsCommand']> = new this.#sdk.ListMultipartUploadsCommand({
+        Bucket: this.#bucket,
+        Prefix: this.#prefix + prefix,
+        ...marker,
+      })
+      const page = await this.#within(0, async (limits) => this.#client.send(command, limits))
+      for (const { Key: key, UploadId: uploadId, Initiated: at } of page.Uploads ?? []) {
+        if (key === undefined || uploadId === undefined || at === undefined || at.getTime() >= before) continue
+        yield { key: key.slice(this.#prefix.length), uploadId }
+      }
+      marker = page.IsTruncated ? { KeyMarker: page.NextKeyMarker, UploadIdMarker: page.NextUploadIdMarker } : undefined
+    } while (marker !== undefined)
+  }
+
+  #at(key: string) {
+    return { Bucket: this.#bucket, Key: this.#prefix + key }
+  }
+
+  #of({ key, uploadId }: OpenMultipart) {
+    return { ...this.#at(key), UploadId: uploadId }
+  }
+
+  /** Sends a request within its time; the body of the answer may take longer. */
+  async #within<Answer>(
+    bytes: number,
+    send: (limits: { abortSignal: AbortSignal; requestTimeout: number }) => Promise<Answer>,
+    deadlineMs = DEADLINE_MS,
+  ): Promise<Answer> {
+    const allowance = (bytes / 1024) * MS_PER_KIB
+    const deadline = new AbortController()
+    const timer = setTimeout(() => deadline.abort(), deadlineMs + allowance)
+    try {
+      return await send({ abortSignal: deadline.signal, requestTimeout: ATTEMPT_MS + allowance })
+    } catch (error) {
+      throw new ObjectStoreError(this.name, error)
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+}
+
+function createClient(sdk: Sdk, options: S3Options): S3Client {
+  const { region, endpoint, isPathStyle, credentials, isUnverified, isDualStack, isAccelerated } = options
+  return new sdk.S3Client({
+    region,
+    ...(endpoint !== undefined && { endpoint }),
+    forcePathStyle: isPathStyle,
+    ...(credentials !== undefined && { credentials }),
+    useDualstackEndpoint: isDualStack,
+    useAccelerateEndpoint: isAccelerated,
+    maxAttempts: MAX_ATTEMPTS,
+    retryMode: 'standard',
+    // A question before each part would cost a round trip.
+    expectContinueHeader: false,
+    requestHandler: {
+      connectionTimeout: CONNECT_TIMEOUT_MS,
+      throwOnRequestTimeout: true,
+      httpAgent: new HttpAgent({ keepAlive: true }),
+      httpsAgent: new HttpsAgent({ keepAlive: true, rejectUnauthorized: !isUnverified }),
+    },
+  })
+}
+
+function ignoreGone(error: unknown): undefined {
+  if (error instanceof ObjectStoreError && error.isGone) return undefined
+  throw error
+}

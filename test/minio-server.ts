@@ -1,0 +1,99 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdir, mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { TestContext } from 'node:test'
+import { isInstalled, SEARCH_PATH, skipUnlessRequired } from './clients/programs.ts'
+import { freePort, until } from './harness.ts'
+
+const START_TIMEOUT_MS = 30_000
+const ACCESS_KEY = 'entrepot-test'
+const SECRET_KEY = 'entrepot-test-secret'
+const BUCKET = 'registry'
+
+/** A MinIO server of its own in a temporary folder, with one bucket. */
+export interface MinioServer {
+  readonly port: number
+  /** What `storage.s3` has to say to use its bucket. */
+  readonly storage: {
+    readonly bucket: string
+    readonly region: string
+    readonly regionendpoint: string
+    readonly accesskey: string
+    readonly secretkey: string
+  }
+  /** Where it keeps the bucket. */
+  readonly folder: string
+  start(): Promise<void>
+  stop(): Promise<void>
+  /** Ends it and removes its folder. */
+  remove(): Promise<void>
+}
+
+/** Tells, and skips the test otherwise, whether a server can be started here. */
+export function isMinioPresent(t: TestContext): boolean {
+  if (isInstalled('minio')) return true
+  skipUnlessRequired(t, 'minio is not installed')
+  return false
+}
+
+export async function startMinio(): Promise<MinioServer> {
+  const folder = await mkdtemp(join(tmpdir(), 'entrepot-minio-'))
+  const port = await freePort()
+  const url = `http://127.0.0.1:${port}`
+  let server: ChildProcess | undefined
+  let output = ''
+  const minio: MinioServer = {
+    port,
+    folder: join(folder, BUCKET),
+    storage: {
+      bucket: BUCKET,
+      region: 'us-east-1',
+      regionendpoint: url,
+      accesskey: ACCESS_KEY,
+      secretkey: SECRET_KEY,
+    },
+    start: async () => {
+      const started = spawn('minio', ['server', '--quiet', '--address', `127.0.0.1:${port}`, folder], {
+        env: {
+          PATH: SEARCH_PATH,
+          HOME: folder,
+          MINIO_ROOT_USER: ACCESS_KEY,
+          MINIO_ROOT_PASSWORD: SECRET_KEY,
+          MINIO_BROWSER: 'off',
+        },
+        stdio: ['ignore', 'pipe', 'pipe'],
+      })
+      server = started
+      for (const stream of [started.stdout, started.stderr]) {
+        stream.on('data', (chunk: Buffer) => (output += chunk.toString()))
+      }
+      await until(
+        async () => {
+          if (started.exitCode !== null) throw new Error(`minio ended:\n${output}`)
+          return fetch(`${url}/minio/health/ready`).then(
+            ({ ok }) => ok,
+            () => false,
+          )
+        },
+        START_TIMEOUT_MS,
+        () => `minio does not answer:\n${output}`,
+      )
+    },
+    stop: async () => {
+      if (server === undefined || server.exitCode !== null || server.signalCode !== null) return
+      const exited = once(server, 'exit')
+      server.kill('SIGKILL')
+      await exited
+    },
+    remove: async () => {
+      await minio.stop()
+      await rm(folder, { recursive: true, force: true })
+    },
+  }
+  // To MinIO a folder is a bucket.
+  await mkdir(minio.folder)
+  await minio.start()
+  return minio
+}
