@@ -22,22 +22,30 @@ interface OpenUpload {
 export class Pusher {
   readonly #name: string
   readonly #random: Random
-  readonly #model = new ReferenceModel()
+  readonly #model: ReferenceModel
   #plans = 0
+  #plan: readonly Step[] = []
   #steps: Step[] = []
   #inFlight: Step | undefined
   #upload: OpenUpload | undefined
   #lastArtifact: string | undefined
   #resumed = 0
 
-  constructor(name: string, random: Random) {
+  /** @param unneededMs how long a blob that no manifest needs stays; for good, unless something is said. */
+  constructor(name: string, random: Random, unneededMs?: number) {
     this.#name = name
     this.#random = random
+    this.#model = new ReferenceModel(unneededMs)
   }
 
   /** How much was acknowledged. */
   get acknowledged(): number {
     return this.#model.size
+  }
+
+  /** How many blobs the collector took, because no manifest has needed them for a while. */
+  get collected(): number {
+    return this.#model.collected
   }
 
   /** How many uploads went on where they had been interrupted. */
@@ -67,39 +75,66 @@ export class Pusher {
   }
 
   async #pushPlan(client: RegistryClient): Promise<void> {
-    if (this.#steps.length === 0) this.#steps = planImages(this.#random, (this.#plans += 1), this.#lastArtifact)
+    if (this.#steps.length === 0) {
+      this.#plan = planImages(this.#random, (this.#plans += 1), this.#lastArtifact)
+      this.#steps = [...this.#plan]
+    }
     for (let step = this.#steps[0]; step !== undefined; step = this.#steps[0]) {
       const isRepeated = this.#inFlight === step
       this.#inFlight = step
-      await this.#perform(client, step, isRepeated)
-      this.#model.apply(step)
+      const sentAt = performance.now()
+      const missing = await this.#perform(client, step, isRepeated)
       this.#inFlight = undefined
+      if (missing.length > 0) {
+        this.#steps.unshift(...missing)
+        continue
+      }
+      this.#model.apply(step, sentAt)
       this.#steps.shift()
     }
   }
 
-  async #perform(client: RegistryClient, step: Step, isRepeated: boolean): Promise<void> {
+  /** @returns what must be done before it, and once more: then it was not done. */
+  async #perform(client: RegistryClient, step: Step, isRepeated: boolean): Promise<readonly PlannedBlob[]> {
     if (step.kind === 'blob') {
       await this.#pushBlob(client, step)
     } else if (step.kind === 'manifest') {
-      await this.#pushManifest(client, step)
+      const missing = await this.#pushManifest(client, step)
+      if (missing.length > 0) return missing
       if (step.subject !== undefined) this.#lastArtifact = step.digest
     } else {
       const answer = await client.delete(`/v2/${this.#name}/manifests/${step.digest}`)
       // The first request may have done it, though nobody was told.
       if (!isRepeated || answer.status !== 404) assert.equal(answer.status, 202, describe(answer))
     }
+    return []
   }
 
-  async #pushManifest(client: RegistryClient, manifest: PlannedManifest): Promise<void> {
+  /** @returns the blobs that the collector has taken, for which it was refused. */
+  async #pushManifest(client: RegistryClient, manifest: PlannedManifest): Promise<readonly PlannedBlob[]> {
     const [first, ...others] = manifest.tags
     const target =
       first !== undefined && others.length === 0
         ? first
         : `${manifest.digest}?${manifest.tags.map((tag) => `tag=${tag}`).join('&')}`
     const answer = await client.putManifest(this.#name, target, manifest.bytes, manifest.mediaType)
+    if (answer.status === 400) {
+      const missing = await this.#findMissing(client, manifest)
+      assert.ok(missing.length > 0, describe(answer))
+      for (const { digest } of missing) this.#model.collect(digest)
+      return missing
+    }
     assert.equal(answer.status, 201, describe(answer))
     assert.equal(answer.header('docker-content-digest'), manifest.digest)
+    return []
+  }
+
+  async #findMissing(client: RegistryClient, { bytes }: PlannedManifest): Promise<readonly PlannedBlob[]> {
+    const needed = this.#plan.filter((step) => step.kind === 'blob').filter(({ digest }) => bytes.includes(digest))
+    const answers = await Promise.all(
+      needed.map(async ({ digest }) => client.head(`/v2/${this.#name}/blobs/${digest}`)),
+    )
+    return needed.filter((_, number) => answers[number]?.status === 404)
   }
 
   async #pushBlob(client: RegistryClient, blob: PlannedBlob): Promise<void> {
@@ -130,9 +165,11 @@ export class Pusher {
     if (answer.status === 404) {
       assert.ok(upload.isClosing, `an upload is lost that was not being closed: ${describe(answer)}`)
       const found = await client.head(`/v2/${this.#name}/blobs/${blob.digest}`)
-      assert.equal(found.status, 200, `the upload is gone, but there is no blob: ${describe(found)}`)
       this.#upload = undefined
-      return true
+      if (found.status === 200) return true
+      // Seen right after the crash, taken since: otherwise it is lost.
+      this.#model.collect(blob.digest)
+      return false
     }
     assert.equal(answer.status, 204, describe(answer))
     const received = receivedBytes(answer)
@@ -176,6 +213,7 @@ function receivedBytes(answer: Answer): number {
   return end === '0' ? 0 : Number(end) + 1
 }
 
-function isConnectionError(error: unknown): boolean {
+/** Whether a request was cut off by the server's end. */
+export function isConnectionError(error: unknown): boolean {
   return error instanceof Error && 'code' in error && CONNECTION_ERRORS.has(String(error.code))
 }

@@ -2,17 +2,36 @@ import assert from 'node:assert/strict'
 import { type RegistryClient, assertContent, assertRefused, describe, record, strings } from '../registry-client.ts'
 import type { PlannedBlob, PlannedManifest, Step } from './image-plan.ts'
 
-/** What a repository must show: all that was acknowledged, and nothing else. */
+const DIGESTS = /sha256:[0-9a-f]{64}/g
+
+/**
+ * What a repository must show: all that was acknowledged, and nothing else. A blob that no manifest needs may be gone, as
+ * the collector takes it after a while.
+ */
 export class ReferenceModel {
+  readonly #unneededMs: number
   readonly #blobs = new Map<string, PlannedBlob>()
+  /** Before which moment a blob was last asked for. */
+  readonly #askedAt = new Map<string, number>()
   readonly #manifests = new Map<string, PlannedManifest>()
   readonly #tags = new Map<string, string>()
   readonly #subjects = new Set<string>()
+  readonly #collected = new Set<string>()
 
-  /** Notes that a step was acknowledged. */
-  apply(step: Step): void {
+  /** @param unneededMs how long a blob that no manifest needs stays; for good, unless something is said. */
+  constructor(unneededMs = Number.POSITIVE_INFINITY) {
+    this.#unneededMs = unneededMs
+  }
+
+  /**
+   * Notes that a step was acknowledged.
+   * @param sentAt when it was sent, or asked for.
+   */
+  apply(step: Step, sentAt = performance.now()): void {
     if (step.kind === 'blob') {
       this.#blobs.set(step.digest, step)
+      this.#collected.delete(step.digest)
+      this.#askedAt.set(step.digest, sentAt)
     } else if (step.kind === 'manifest') {
       this.#manifests.set(step.digest, step)
       for (const tag of step.tags) this.#tags.set(tag, step.digest)
@@ -24,7 +43,23 @@ export class ReferenceModel {
 
   /** How many blobs and manifests were acknowledged. */
   get size(): number {
-    return this.#blobs.size + this.#manifests.size
+    return this.#blobs.size + this.#manifests.size + this.#collected.size
+  }
+
+  /** How many blobs were found to have been taken by the collector. */
+  get collected(): number {
+    return this.#collected.size
+  }
+
+  /** Notes that a blob that was acknowledged is gone. @throws when the collector cannot have taken it. */
+  collect(digest: string): void {
+    if (this.#collected.has(digest)) return
+    const unaskedMs = performance.now() - (this.#askedAt.get(digest) ?? Number.POSITIVE_INFINITY)
+    assert.ok(unaskedMs >= this.#unneededMs, `${digest} is gone ${unaskedMs} ms after it was asked for`)
+    assert.ok(!this.#needed().has(digest), `${digest} is gone, although a manifest needs it`)
+    this.#blobs.delete(digest)
+    this.#askedAt.delete(digest)
+    this.#collected.add(digest)
   }
 
   /**
@@ -33,9 +68,17 @@ export class ReferenceModel {
    * from its content, and everything else about it must agree. It is then noted as acknowledged if it has happened.
    */
   async verify(client: RegistryClient, name: string, inFlight: Step | undefined): Promise<void> {
-    if (inFlight !== undefined && (await hasHappened(client, name, inFlight))) this.apply(inFlight)
+    const begun = performance.now()
+    if (inFlight !== undefined && (await hasHappened(client, name, inFlight))) this.apply(inFlight, begun)
     for (const blob of this.#blobs.values()) {
-      assertContent(await client.get(`/v2/${name}/blobs/${blob.digest}`), blob)
+      const askedAt = performance.now()
+      const answer = await client.get(`/v2/${name}/blobs/${blob.digest}`)
+      if (answer.status === 404) {
+        this.collect(blob.digest)
+        continue
+      }
+      assertContent(answer, blob)
+      this.#askedAt.set(blob.digest, askedAt)
     }
     for (const manifest of this.#manifests.values()) {
       assertContent(await client.get(`/v2/${name}/manifests/${manifest.digest}`), manifest)
@@ -56,6 +99,11 @@ export class ReferenceModel {
     for (const step of steps) {
       if (step.kind !== 'deletion') assertRefused(await client.head(pathOf(name, step)), 404)
     }
+  }
+
+  /** The digests that manifests name. */
+  #needed(): Set<string> {
+    return new Set([...this.#manifests.values()].flatMap(({ bytes }) => bytes.toString().match(DIGESTS) ?? []))
   }
 
   async #verifyTags(client: RegistryClient, name: string): Promise<void> {
