@@ -242,14 +242,14 @@ interface Foundation {
  * @returns ends it.
  */
 function startMaintenance(config: Config, foundation: Pick<Foundation, 'log'> & Storage): () => Promise<void> {
-  const { uploads, garbage, reserve, log } = foundation
+  const { uploads, store, garbage, reserve, log } = foundation
   const { uploadpurging, garbagecollection, readonly } = config.storage.maintenance
   if (!readonly.enabled) reserve.keep()
   if (garbagecollection.enabled && !readonly.enabled) garbage.schedule.start()
   const stopPurging =
     uploadpurging.enabled && !readonly.enabled
       ? startUploadPurging(
-          { uploads, log: log.child({ module: 'upload-purging' }) },
+          { uploads, store, log: log.child({ module: 'upload-purging' }) },
           { ageMs: uploadpurging.age, intervalMs: uploadpurging.interval, isDryRun: uploadpurging.dryrun },
         )
       : undefined

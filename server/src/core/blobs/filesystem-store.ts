@@ -154,8 +154,11 @@ export class FilesystemStore implements BlobStore {
     }
   }
 
-  async remove(digests: readonly Digest[]): Promise<void> {
-    for (const digest of digests) await rm(this.#blobPath(digest), { force: true })
+  async prepareRemoval(): Promise<(digests: readonly Digest[]) => Promise<void>> {
+    // Nobody else works in the folder.
+    return async (digests) => {
+      for (const digest of digests) await rm(this.#blobPath(digest), { force: true })
+    }
   }
 
   async quarantine(digest: Digest): Promise<void> {
@@ -171,6 +174,11 @@ export class FilesystemStore implements BlobStore {
   async isEmpty(): Promise<boolean> {
     for await (const entry of await opendir(this.#blobs, { recursive: true })) if (!entry.isDirectory()) return false
     return true
+  }
+
+  async removeLeftovers(): Promise<string[]> {
+    // A file is an upload until it is content.
+    return []
   }
 
   async check(): Promise<void> {

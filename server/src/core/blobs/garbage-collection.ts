@@ -160,11 +160,12 @@ export class GarbageCollector {
     // What is being stored just now is not garbage.
     const free = digests.filter((digest) => !this.#contentTurns.isTaken(digest))
     await this.#contentTurns.takeAll(free, async () => {
+      const remove = await this.#store.prepareRemoval(free)
       const removed = await this.#database.transaction(async (transaction) => {
         const unowned = await findUnowned(transaction, this.#references, free)
         return { unowned, bytes: await deleteStored(transaction, unowned) }
       })
-      await this.#store.remove(removed.unowned)
+      await remove(removed.unowned)
       report.removedContents += removed.unowned.length
       report.removedBytes += removed.bytes
     })

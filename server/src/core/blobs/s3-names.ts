@@ -25,6 +25,9 @@ export interface Marker {
 /** The key of an object's bytes. */
 export const objectKey = (objectId: string): string => `objects/${objectId}`
 
+/** What the keys of looks whether the store works begin with. */
+export const checkFolder = 'checks/'
+
 /** What the names of an upload's segments begin with. */
 export const uploadFolder = (id: string): string => `uploads/${id}/`
 

@@ -1,11 +1,15 @@
-import { randomUUID } from 'node:crypto'
-import { after, type TestContext } from 'node:test'
+import assert from 'node:assert/strict'
+import { randomBytes, randomUUID } from 'node:crypto'
+import { Readable } from 'node:stream'
+import { after, test, type TestContext } from 'node:test'
 import { Bucket } from '#platform/s3'
 import { isMinioPresent, type MinioServer, startMinio } from '../../../../test/minio-server.ts'
 import { testBlobStore } from './blob-store.contract.ts'
+import { digestOf } from './content-hash.ts'
 import { S3Store } from './s3-store.ts'
 
 const MIB = 1024 * 1024
+const isEnding = () => false
 
 let minio: Promise<MinioServer> | undefined
 after(async () => (await minio)?.remove())
@@ -36,3 +40,107 @@ async function openBucket(prefix = `${randomUUID()}/`): Promise<Bucket> {
 }
 
 testBlobStore('a bucket', openStore)
+
+/** Everything below a prefix. */
+async function keysOf(bucket: Bucket): Promise<string[]> {
+  return Array.fromAsync(bucket.list(''), ({ key }) => key)
+}
+
+test('what belongs to no upload and no content is removed by its age, and everything else stays', async (t) => {
+  if (!isMinioPresent(t)) return
+  const bucket = await openBucket()
+  const store = new S3Store(bucket)
+  const [kept, damaged] = [Buffer.from('kept'), Buffer.from('damaged')]
+  for (const bytes of [kept, damaged]) {
+    await store.appendUpload('u', 0, Readable.from([bytes]))
+    await store.finishUpload('u', digestOf('sha256', bytes), bytes.byteLength)
+  }
+  await store.quarantine(digestOf('sha256', damaged))
+  await store.appendUpload('open', 0, Readable.from([Buffer.from('received')]))
+  const needed = await keysOf(bucket)
+  const lost = [`objects/${randomUUID()}`, `checks/${randomUUID()}`]
+  for (const key of lost) await bucket.put(key, Buffer.from('left by a crash'))
+  const multipart = await bucket.beginMultipart(`objects/${randomUUID()}`)
+  await bucket.putPart(multipart, 1, Buffer.alloc(1))
+  const [past, future] = [Date.now() - 60_000, Date.now() + 60_000]
+
+  assert.deepEqual(await store.removeLeftovers({ before: past, isDryRun: false, isEnding }), [])
+  const found = await store.removeLeftovers({ before: future, isDryRun: true, isEnding })
+  // MinIO lists the uploads of an exact key only.
+  assert.deepEqual(
+    found.filter((key) => key !== multipart.key),
+    lost,
+  )
+  assert.deepEqual((await keysOf(bucket)).toSorted(), [...needed, ...lost].toSorted())
+  await store.removeLeftovers({ before: future, isDryRun: false, isEnding })
+  assert.deepEqual(await keysOf(bucket), needed)
+})
+
+test('a multipart upload that was never completed is found by its age, and can be aborted, also twice', async (t) => {
+  if (!isMinioPresent(t)) return
+  const bucket = await openBucket()
+  const multipart = await bucket.beginMultipart('objects/one')
+  await bucket.putPart(multipart, 1, Buffer.alloc(1))
+  const listed = async (before: number) => Array.fromAsync(bucket.listMultiparts(multipart.key, before))
+  assert.deepEqual(await listed(Date.now() - 60_000), [])
+  assert.deepEqual(await listed(Date.now() + 60_000), [multipart])
+  await bucket.abortMultipart(multipart)
+  await bucket.abortMultipart(multipart)
+  assert.deepEqual(await listed(Date.now() + 60_000), [])
+})
+
+test('content that another instance stores again while it is collected stays', async (t) => {
+  if (!isMinioPresent(t)) return
+  const prefix = `${randomUUID()}/`
+  const [one, other] = [new S3Store(await openBucket(prefix)), new S3Store(await openBucket(prefix))]
+  const content = Buffer.from('pushed again')
+  const digest = digestOf('sha256', content)
+  const push = async (store: S3Store, id: string) => {
+    await store.appendUpload(id, 0, Readable.from([content]))
+    await store.finishUpload(id, digest, content.byteLength)
+  }
+  await push(one, 'first')
+  const reading = await other.open(digest)
+  const remove = await one.prepareRemoval([digest])
+  await push(other, 'second')
+  await remove([digest])
+  const target = Buffer.alloc(content.byteLength)
+  assert.equal(await reading?.read(target, 0), content.byteLength, 'who has opened the older one gets the same bytes')
+  assert.deepEqual(target, content)
+  for (const store of [one, other]) assert.equal(await store.size(digest), content.byteLength)
+})
+
+test('of two instances that write to the same place of an upload, never both are told that it is kept', async (t) => {
+  if (!isMinioPresent(t)) return
+  const prefix = `${randomUUID()}/`
+  const stores = [new S3Store(await openBucket(prefix)), new S3Store(await openBucket(prefix))]
+  for (let round = 0; round < 10; round++) {
+    const id = `upload-${round}`
+    const written = await Promise.allSettled(
+      stores.map(async (store, index) => store.appendUpload(id, 0, Readable.from([Buffer.alloc(10, index)]))),
+    )
+    const kept = written.filter(({ status }) => status === 'fulfilled').length
+    assert.ok(kept <= 1)
+    assert.equal(await stores[0]?.uploadSize(id), kept * 10)
+  }
+})
+
+test('instances that store the same content at once leave it there once', async (t) => {
+  if (!isMinioPresent(t)) return
+  const prefix = `${randomUUID()}/`
+  const bucket = await openBucket(prefix)
+  const stores = [new S3Store(bucket), new S3Store(await openBucket(prefix)), new S3Store(await openBucket(prefix))]
+  const content = randomBytes(1000)
+  const digest = digestOf('sha256', content)
+  for (let round = 0; round < 5; round++) {
+    await Promise.all(
+      stores.map(async (store, index) => {
+        await store.appendUpload(`${round}-${index}`, 0, Readable.from([Buffer.from(content)]))
+        await store.finishUpload(`${round}-${index}`, digest, content.byteLength)
+      }),
+    )
+    const keys = await keysOf(bucket)
+    assert.equal(keys.length, 2, `one object and its name: ${keys.join(', ')}`)
+    for (const store of stores) assert.equal(await store.size(digest), content.byteLength)
+  }
+})

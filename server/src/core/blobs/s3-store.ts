@@ -3,9 +3,10 @@ import type { Digest, DigestAlgorithm } from '@entrepot/oci'
 import { LRUCache } from 'lru-cache'
 import { type Bucket, ObjectReader, ObjectStoreError, type ReadObject } from '#platform/s3'
 import { ContentHash } from './content-hash.ts'
-import { type Marker, markerFolder, markerTail, objectKey, parseMarker, type Segment } from './s3-names.ts'
+import { checkFolder, type Marker, markerFolder, markerTail, objectKey, parseMarker, type Segment } from './s3-names.ts'
+import { removeS3Leftovers } from './s3-leftovers.ts'
 import { S3Uploads } from './s3-uploads.ts'
-import type { BlobStore, Hashing, StoredContent, StoredUpload } from './store.ts'
+import type { BlobStore, Hashing, LeftoverOptions, StoredContent, StoredUpload } from './store.ts'
 
 const READ_SIZE_BYTES = 1024 * 1024
 /** Where content is, is asked again after so long; an object that has gone before sends the reader there at once. */
@@ -113,10 +114,17 @@ export class S3Store implements BlobStore {
     }
   }
 
-  async remove(digests: readonly Digest[]): Promise<void> {
-    const markers = await Promise.all(digests.map(async (digest) => this.#markers(digest)))
-    await this.#bucket.delete(markers.flat().flatMap(keysOf))
-    for (const digest of digests) this.#places.delete(digest)
+  async prepareRemoval(digests: readonly Digest[]): Promise<(digests: readonly Digest[]) => Promise<void>> {
+    const entries = digests.map(async (digest) => [digest, await this.#markers(digest)] as const)
+    const markers = new Map(await Promise.all(entries))
+    return async (chosen) => {
+      await this.#bucket.delete(chosen.flatMap((digest) => markers.get(digest) ?? []).flatMap(keysOf))
+      for (const digest of chosen) this.#places.delete(digest)
+    }
+  }
+
+  async removeLeftovers(options: LeftoverOptions): Promise<string[]> {
+    return removeS3Leftovers(this.#bucket, options)
   }
 
   async quarantine(digest: Digest): Promise<void> {
@@ -139,7 +147,7 @@ export class S3Store implements BlobStore {
   }
 
   async check(): Promise<void> {
-    const key = `checks/${randomUUID()}`
+    const key = checkFolder + randomUUID()
     await this.#bucket.put(key, new Uint8Array(1))
     await this.#bucket.delete([key])
   }

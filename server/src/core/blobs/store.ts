@@ -34,6 +34,12 @@ export interface Hashing {
   update(chunks: readonly Uint8Array[]): Promise<readonly Uint8Array[]>
 }
 
+export interface LeftoverOptions {
+  readonly before: number
+  readonly isDryRun: boolean
+  readonly isEnding: () => boolean
+}
+
 /**
  * Where bytes are kept. An upload is appended to until it is finished; then it is content under its digest.
  * Nothing here is visible to clients until rows say so.
@@ -65,8 +71,12 @@ export interface BlobStore {
   size(digest: Digest): Promise<number | undefined>
   /** Opens the content of that digest; undefined if the store has none. Whoever opens it closes it. */
   open(digest: Digest): Promise<StoredContent | undefined>
-  /** Forgets content, where there is any. Who has begun to read it may go on. */
-  remove(digests: readonly Digest[]): Promise<void>
+  /**
+   * Looks at what there is under some digests, to remove it later: what another instance stores under them meanwhile may
+   * stay.
+   * @returns forgets that content, of those of the digests that it is given. Who has begun to read it may go on.
+   */
+  prepareRemoval(digests: readonly Digest[]): Promise<(digests: readonly Digest[]) => Promise<void>>
   /**
    * Takes damaged content out of reach without deleting it: the store has none under the digest from then on, so that the
    * next push of it makes it whole. What was put aside under the same digest before gives way. Nothing happens if there
@@ -77,6 +87,13 @@ export interface BlobStore {
   isEmpty(): Promise<boolean>
   /** Writes and removes a small object, to learn whether the store works. Throws the store's error. */
   check(): Promise<void>
+  /**
+   * Removes what belongs neither to content nor to an upload since before a time, in milliseconds since 1970.
+   * @param options.isDryRun only tells
+   * @param options.isEnding asked now and then whether to stop early
+   * @returns the names of what was, or would be, removed
+   */
+  removeLeftovers(options: LeftoverOptions): Promise<string[]>
   /** Why something could not be made durable; undefined since that has worked again. */
   readonly syncFailure: unknown
 }

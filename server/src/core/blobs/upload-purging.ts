@@ -1,7 +1,11 @@
 import { setInterval } from 'node:timers'
 import { earlierNow } from '#platform/clock'
 import type { Logger } from '#platform/log'
+import type { BlobStore } from './store.ts'
 import type { Uploads } from './uploads.ts'
+
+/** What belongs to nothing may still get a name while the request goes on that has written it. */
+const MIN_LEFTOVER_AGE_MS = 24 * 60 * 60_000
 
 export interface UploadPurgingOptions {
   /** Uploads that nothing was added to for so long are given up. */
@@ -12,17 +16,26 @@ export interface UploadPurgingOptions {
 }
 
 /**
- * Removes abandoned uploads now and at every interval, and bytes that a crash left without an upload.
+ * Removes abandoned uploads now and at every interval, and what a crash left without an upload.
  * @returns ends it.
  */
 export function startUploadPurging(
-  dependencies: { uploads: Uploads; log: Logger },
+  dependencies: { uploads: Uploads; store: BlobStore; log: Logger },
   options: UploadPurgingOptions,
 ): () => void {
-  const { uploads, log } = dependencies
+  const { uploads, store, log } = dependencies
+  let isEnding = false
   const purge = async () => {
     for (const id of await uploads.removeAbandoned(earlierNow() - options.ageMs, options.isDryRun)) {
       log.info({ upload: id, dryRun: options.isDryRun }, 'removing an abandoned upload')
+    }
+    const before = earlierNow() - Math.max(options.ageMs, MIN_LEFTOVER_AGE_MS)
+    const leftovers = await store.removeLeftovers({ before, isDryRun: options.isDryRun, isEnding: () => isEnding })
+    if (leftovers.length > 0) {
+      log.info(
+        { count: leftovers.length, dryRun: options.isDryRun },
+        'removing what belongs to no upload and no content',
+      )
     }
   }
   const run = () => {
@@ -31,5 +44,8 @@ export function startUploadPurging(
   run()
   const timer = setInterval(run, options.intervalMs)
   timer.unref()
-  return () => clearInterval(timer)
+  return () => {
+    isEnding = true
+    clearInterval(timer)
+  }
 }

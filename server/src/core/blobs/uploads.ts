@@ -183,7 +183,7 @@ export class Uploads {
           await this.#store.finishUpload(id, digest, hash.sizeBytes)
           await this.#record(repository, id, content).catch(async (error: unknown) => {
             // No row will ever tell of it, and it would keep its room on a disk that has none.
-            if (isNew && isDiskFull(error)) await this.#store.remove([digest])
+            if (isNew && isDiskFull(error)) await (await this.#store.prepareRemoval([digest]))([digest])
             throw error
           })
         })

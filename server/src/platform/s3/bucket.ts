@@ -15,6 +15,9 @@ const DEADLINE_MS = 30_000
 const MS_PER_KIB = 4
 /** How long a start waits for the store. */
 const START_MS = 8_000
+/** How long a store is waited for that has not answered the last request: what is left to do must not add up. */
+const SILENT_MS = 3_000
+const SILENCE = new Set(['AbortError', 'TimeoutError'])
 /** The most that one request deletes (docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html). */
 const MAX_DELETED_KEYS = 1_000
 
@@ -73,6 +76,7 @@ export class Bucket {
   readonly #bucket: string
   readonly #prefix: string
   readonly #asWritten: object
+  #isSilent = false
 
   private constructor(sdk: Sdk, options: S3Options) {
     this.#sdk = sdk
@@ -253,11 +257,15 @@ export class Bucket {
   ): Promise<Answer> {
     const allowance = (bytes / 1024) * MS_PER_KIB
     const deadline = new AbortController()
-    const timer = setTimeout(() => deadline.abort(), deadlineMs + allowance)
+    const timer = setTimeout(() => deadline.abort(), this.#isSilent ? SILENT_MS : deadlineMs + allowance)
     try {
-      return await send({ abortSignal: deadline.signal, requestTimeout: ATTEMPT_MS + allowance })
-    } catch (error) {
-      throw new ObjectStoreError(this.name, error)
+      const answer = await send({ abortSignal: deadline.signal, requestTimeout: ATTEMPT_MS + allowance })
+      this.#isSilent = false
+      return answer
+    } catch (cause) {
+      const error = new ObjectStoreError(this.name, cause)
+      this.#isSilent = SILENCE.has(error.code)
+      throw error
     } finally {
       clearTimeout(timer)
     }
