@@ -1,11 +1,8 @@
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { type Socket, connect } from 'node:net'
-import { text } from 'node:stream/consumers'
 import { type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
 import { residentMebibytesOf } from '../../bench/servers/process-tree.ts'
 import { uniqueName } from '../content.ts'
 import { startRegistry } from '../harness.ts'
@@ -14,6 +11,7 @@ import { RegistryClient } from '../registry-client.ts'
 import { faultSeed } from './fault-seed.ts'
 import { expectSound } from './fsck.ts'
 import { LoadClient } from './load-client.ts'
+import { startProbe } from './probe.ts'
 import { byTier } from './tier.ts'
 
 const ACTIVE_CLIENTS = byTier({ quick: 200, ci: 200, release: 1_000 })
@@ -26,7 +24,6 @@ const MAX_ERRORS = 0.001
 const MAX_RESIDENT_MIB = 1_024
 /** The quick tier runs beside other tests. */
 const MAX_HEALTH_MS = byTier({ quick: 2_000, ci: 500, release: 500 })
-const PROBE = fileURLToPath(new URL('./health-probe.ts', import.meta.url))
 
 test(`${ACTIVE_CLIENTS} clients pull and push beside ${IDLE_CONNECTIONS} idle connections: next to no errors, memory stays, health answers`, async (t) => {
   const random = new Random(String(faultSeed(t)))
@@ -37,7 +34,7 @@ test(`${ACTIVE_CLIENTS} clients pull and push beside ${IDLE_CONNECTIONS} idle co
   const name = uniqueName('load')
   const pulled = await client.push(name, 'latest', PULLED_BYTES)
   assert.ok(pulled !== undefined)
-  const probe = startProbe(`${registry.url}/healthz`)
+  const probe = await startProbe(t, `${registry.url}/healthz`)
   const end = Date.now() + LOAD_MS
   const working = Promise.all(
     Array.from({ length: ACTIVE_CLIENTS }, async (_, number) => {
@@ -57,7 +54,7 @@ test(`${ACTIVE_CLIENTS} clients pull and push beside ${IDLE_CONNECTIONS} idle co
   const health = await probe()
   const { requests, errors } = client.counts
   t.diagnostic(
-    `${requests} requests, ${errors} errors (by status: ${JSON.stringify([...client.statuses])}), at most ${Math.round(residentMib)} MiB, health p99 ${health.p99Ms} ms of ${health.count}`,
+    `${requests} requests, ${errors} errors (by status: ${JSON.stringify([...client.statuses])}), at most ${Math.round(residentMib)} MiB, health p99 ${health.p99Ms} ms of ${health.count}, of a bare server ${health.controlP99Ms} ms`,
   )
   assert.ok(requests > ACTIVE_CLIENTS * 5, `only ${requests} requests`)
   assert.ok(errors <= requests * MAX_ERRORS, `${errors} of ${requests} requests ended in an error`)
@@ -101,17 +98,4 @@ async function askOn(socket: Socket): Promise<void> {
   socket.write('GET /v2/ HTTP/1.1\r\nHost: registry\r\n\r\n')
   const [answer] = await once(socket, 'data')
   assert.match(String(answer), /^HTTP\/1\.1 200 /)
-}
-
-/** Measures in another process, until asked for what it found. */
-function startProbe(url: string): () => Promise<{ p99Ms: number; count: number }> {
-  const child = spawn(process.execPath, [PROBE, url], { stdio: ['pipe', 'pipe', 'inherit'] })
-  const printed = text(child.stdout)
-  return async () => {
-    child.stdin.end()
-    const durations: unknown = JSON.parse(await printed)
-    assert.ok(Array.isArray(durations) && durations.length > 10, 'health was hardly asked for')
-    const sorted = durations.map(Number).toSorted((one, other) => one - other)
-    return { p99Ms: sorted[Math.floor(sorted.length * 0.99)] ?? Infinity, count: sorted.length }
-  }
 }
