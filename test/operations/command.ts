@@ -22,6 +22,8 @@ export interface Outcome {
 export interface CommandOptions {
   readonly env?: Record<string, string>
   readonly cwd?: string
+  /** What is run instead of this checkout's `bin/entrepot`. */
+  readonly launcher?: string
   /** A program, with its arguments, that runs the launcher. */
   readonly through?: readonly string[]
   /** How long it may take. */
@@ -31,7 +33,8 @@ export interface CommandOptions {
 /** Runs `bin/entrepot` until it ends; no `REGISTRY_*` variables but the given ones reach it. */
 export async function entrepot(args: readonly string[], options: CommandOptions = {}): Promise<Outcome> {
   const own = Object.entries(process.env).filter(([name]) => !name.startsWith('REGISTRY_'))
-  const [program = LAUNCHER, ...rest] = [...(options.through ?? []), LAUNCHER, ...args]
+  const { launcher = LAUNCHER } = options
+  const [program = launcher, ...rest] = [...(options.through ?? []), launcher, ...args]
   const child = spawn(program, rest, {
     env: { ...Object.fromEntries(own), ...options.env },
     cwd: options.cwd,

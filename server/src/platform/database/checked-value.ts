@@ -1,7 +1,7 @@
 import type { RawBuilder } from 'kysely'
 import type { Connection } from './database.ts'
 import { isPostgres } from './engine.ts'
-import { sql } from './query-builder.ts'
+import { sql } from 'kysely'
 
 /** What columns hold of the type that they should have; SQLite takes any value into any column. */
 export interface CheckedValues {

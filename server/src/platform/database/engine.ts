@@ -1,5 +1,5 @@
 import type { Connection } from './database.ts'
-import { PostgresAdapter, sql } from './query-builder.ts'
+import { PostgresAdapter, sql } from 'kysely'
 
 /** Whether a connection is one to PostgreSQL: for the few questions that the engines are asked in different words. */
 export function isPostgres(connection: Connection): boolean {

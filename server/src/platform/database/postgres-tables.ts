@@ -15,7 +15,7 @@ import {
   DataTypeNode,
   GeneratedNode,
   RawNode,
-} from './query-builder.ts'
+} from 'kysely'
 
 /**
  * Makes of the tables that migrations describe what the same queries need of PostgreSQL: text in the order of its bytes,

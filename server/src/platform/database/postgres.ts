@@ -8,13 +8,7 @@ import { PostgresChanges } from './postgres-changes.ts'
 import { DatabaseUnavailableError, isCollision } from './postgres-error.ts'
 import { checkServer, connectionDefaults, type PostgresServer, PrimaryPool, type Statements } from './postgres-pool.ts'
 import { PostgresTables } from './postgres-tables.ts'
-import {
-  HandleEmptyInListsPlugin,
-  Kysely,
-  PostgresDialect,
-  replaceWithNoncontingentExpression,
-  sql,
-} from './query-builder.ts'
+import { HandleEmptyInListsPlugin, Kysely, PostgresDialect, replaceWithNoncontingentExpression, sql } from 'kysely'
 
 /** How long a start waits for a server that is only starting, too. */
 const START_TIMEOUT_MS = 5_000

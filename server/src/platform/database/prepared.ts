@@ -1,5 +1,5 @@
 import type { Compilable, CompiledQuery, RawBuilder } from 'kysely'
-import { sql } from './query-builder.ts'
+import { sql } from 'kysely'
 import type { Connection } from './database.ts'
 
 type Value = string | number

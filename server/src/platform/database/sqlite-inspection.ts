@@ -1,7 +1,7 @@
 import { statSync } from 'node:fs'
 import { DatabaseSync } from 'node:sqlite'
 import { pathToFileURL } from 'node:url'
-import { Kysely, SqliteDialect } from './query-builder.ts'
+import { Kysely, SqliteDialect } from 'kysely'
 import type { Connection } from './database.ts'
 import { adapt } from './sqlite.ts'
 

@@ -1,6 +1,6 @@
 import { DatabaseSync, type SQLInputValue } from 'node:sqlite'
 import type { SqliteDatabase, SqliteStatement } from 'kysely'
-import { Kysely, sql, SqliteDialect } from './query-builder.ts'
+import { Kysely, sql, SqliteDialect } from 'kysely'
 import type { Database } from './database.ts'
 import { isSqliteError } from './sqlite-error.ts'
 import { WriteAheadLog } from './write-ahead-log.ts'

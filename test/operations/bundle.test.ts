@@ -1,0 +1,65 @@
+import assert from 'node:assert/strict'
+import { appendFile, cp, mkdir, readdir, readFile, rm, symlink, utimes, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { type TestContext, test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { entrepot, temporaryFolder } from './command.ts'
+
+const ROOT = fileURLToPath(new URL('../../', import.meta.url))
+const MARK = 'said by the bundle'
+
+/** A checkout of its own whose bundle, just made, says that it runs. */
+async function bundledCheckout(t: TestContext) {
+  const root = await temporaryFolder(t)
+  for (const path of ['bin', 'cli', 'server', 'packages', 'package.json', 'package-lock.json']) {
+    await cp(join(ROOT, path), join(root, path), { recursive: true })
+  }
+  // The packages of this checkout, but the workspaces of that one.
+  await mkdir(join(root, 'node_modules'))
+  for (const name of await readdir(join(ROOT, 'node_modules'))) {
+    await symlink(join(ROOT, 'node_modules', name), join(root, 'node_modules', name))
+  }
+  await rm(join(root, 'node_modules/@entrepot'))
+  await cp(join(ROOT, 'node_modules/@entrepot'), join(root, 'node_modules/@entrepot'), {
+    recursive: true,
+    verbatimSymlinks: true,
+  })
+  const made = await entrepot([join(root, 'bin/bundle.ts')], { launcher: join(ROOT, 'node_modules/node/bin/node') })
+  assert.deepEqual(made, { code: 0, stdout: '', stderr: '' })
+  const main = join(root, 'build/program/main.js')
+  await writeFile(main, `process.stderr.write(${JSON.stringify(MARK)})\n${await readFile(main, 'utf8')}`)
+  const version = async () => {
+    const { code, stdout, stderr } = await entrepot(['version'], { launcher: join(root, 'bin/entrepot') })
+    assert.deepEqual({ code, stdout }, { code: 0, stdout: expected.stdout })
+    return stderr
+  }
+  const expected = await entrepot(['version'])
+  return { root, version }
+}
+
+test('the bundle runs as long as it was made of the sources as they are, and the sources after a change of any', async (t) => {
+  const { root, version } = await bundledCheckout(t)
+  assert.equal(await version(), MARK)
+
+  const source = join(root, 'server/src/core/blobs/turns.ts')
+  await appendFile(source, '\n')
+  assert.equal(await version(), '', 'a source was edited')
+})
+
+test('a source that was put back from elsewhere, older than the bundle, counts as changed', async (t) => {
+  const { root, version } = await bundledCheckout(t)
+  await utimes(join(root, 'cli/src/main.ts'), new Date(1_000_000), new Date(1_000_000))
+  assert.equal(await version(), '')
+})
+
+test('other packages than the bundle was made with count as changed, and so does a bundle that was not finished', async (t) => {
+  const { root, version } = await bundledCheckout(t)
+  const inputs = join(root, 'build/program/inputs.json')
+  const recorded = await readFile(inputs, 'utf8')
+  await writeFile(inputs, recorded.slice(0, 100))
+  assert.equal(await version(), '', 'what it was made of is not known')
+  await writeFile(inputs, recorded)
+  assert.equal(await version(), MARK)
+  await utimes(join(root, 'package-lock.json'), new Date(2_000_000), new Date(2_000_000))
+  assert.equal(await version(), '', 'other packages')
+})
