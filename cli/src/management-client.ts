@@ -1,12 +1,15 @@
 import { request as httpRequest } from 'node:http'
+import { createInterface } from 'node:readline'
+import type { Readable } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import type { Config } from '@entrepot/server/config'
+import type { ImportEvent } from '@entrepot/server/management'
 
 type Method = 'GET' | 'POST' | 'DELETE'
 
 interface Answer {
   readonly status: number
-  readonly text: string
+  readonly body: Readable
 }
 
 type Send = (method: Method, url: string, body?: object) => Promise<Answer>
@@ -21,6 +24,11 @@ export interface ManagementClient {
    * @throws Error with the reason when it is refused or fails.
    */
   request<Result>(method: Method, url: string, body?: object): Promise<Result>
+  /**
+   * Begins an operation that tells how it goes on, and gives what it tells. Whoever stops to listen ends it.
+   * @throws Error with the reason when it is refused.
+   */
+  events(url: string, body: object): AsyncGenerator<ImportEvent>
 }
 
 /** No server listens on the socket: there is none, or a killed one has left it. */
@@ -30,11 +38,13 @@ const UNSERVED = new Set(['ENOENT', 'ECONNREFUSED', 'EINVAL', 'ENAMETOOLONG', 'E
  * Works on the configured data folder: through the server that works there, and otherwise in this process, which then
  * holds the folder's lock until it ends.
  * @param file the configuration; undefined is what "entrepot serve" would use.
+ * @param isCreating whether a registry is made where there is none.
  * @throws ConfigError, and what the work throws.
  */
 export async function withManagement<Result>(
   file: string | undefined,
   work: (client: ManagementClient, config: Config) => Promise<Result>,
+  { isCreating } = { isCreating: false },
 ): Promise<Result> {
   const { loadConfig } = await import('@entrepot/server/config')
   const { managementSocket, openManagement } = await import('@entrepot/server/management')
@@ -44,7 +54,7 @@ export async function withManagement<Result>(
     const send: Send = async (method, url, body) => sendOver(socketPath, { method, url, body })
     return work(createClient(send, true), config)
   }
-  const management = await openManagement(config)
+  const management = await openManagement(config, { isCreating })
   try {
     return await work(
       createClient(async (method, url, body) => management.request(method, url, body), false),
@@ -60,17 +70,27 @@ function createClient(send: Send, isServed: boolean): ManagementClient {
     isServed,
     request: async (method, url, body) => {
       const answer = await send(method, `/api/v1/${url}`, body)
-      const value: unknown = answer.text === '' ? undefined : JSON.parse(answer.text)
+      const json = await text(answer.body)
+      const value: unknown = json === '' ? undefined : JSON.parse(json)
       if (answer.status >= 400) throw new Error(reasonIn(value))
       // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- what answers is of this installation
       return value as never
+    },
+    events: async function* (url, body) {
+      const answer = await send('POST', `/api/v1/${url}`, body)
+      if (answer.status >= 400) throw new Error(reasonIn(JSON.parse(await text(answer.body))))
+      for await (const line of createInterface({ input: answer.body })) {
+        // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- what answers is of this installation
+        yield JSON.parse(line) as ImportEvent
+      }
     },
   }
 }
 
 async function isServed(socketPath: string): Promise<boolean> {
   try {
-    await sendOver(socketPath, { method: 'GET', url: '/api/v1/', body: undefined })
+    const { body } = await sendOver(socketPath, { method: 'GET', url: '/api/v1/', body: undefined })
+    await text(body)
     return true
   } catch (error) {
     if (error instanceof Error && 'code' in error && UNSERVED.has(String(error.code))) return false
@@ -89,7 +109,7 @@ async function sendOver(
   const outgoing = httpRequest({ socketPath, method, path: url, headers, agent: false })
   outgoing.once('error', reject)
   outgoing.once('response', (incoming) => {
-    text(incoming).then((answer) => resolve({ status: incoming.statusCode ?? 0, text: answer }), reject)
+    resolve({ status: incoming.statusCode ?? 0, body: incoming })
   })
   outgoing.end(json)
   return promise

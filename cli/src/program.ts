@@ -3,6 +3,7 @@ import { configCheck } from './commands/config-check.ts'
 import { configPrint } from './commands/config-print.ts'
 import { gc } from './commands/gc.ts'
 import { fsck } from './commands/fsck.ts'
+import { importDistribution } from './commands/import-distribution.ts'
 import { serve } from './commands/serve.ts'
 import { trash } from './commands/trash.ts'
 import { version } from './commands/version.ts'
@@ -28,6 +29,7 @@ export function createProgram(current: string): Command {
   )
   program.addCommand(gc())
   program.addCommand(trash())
+  program.addCommand(new Command('import').description('take images over').addCommand(importDistribution()))
   program.addCommand(version(current))
   prepare(program, [program.name()])
   return program

@@ -40,10 +40,12 @@ import {
 } from '#platform/http'
 import type { Logger } from '#platform/log'
 import { type Garbage, listenOnSocket, registerManagement, socketIn } from '#management'
+import { Transfers } from '#transfer'
 import type { Config } from './config/index.ts'
 import { openContentStore } from './content-store.ts'
 import { createDelivery } from './delivery.ts'
 import { isWithoutMetadata, openMetadata } from './metadata.ts'
+import type { Management, ManagementOptions, Registry } from './running.ts'
 import {
   accessOptions,
   contentPolicy,
@@ -61,21 +63,6 @@ const STORING_METHODS = new Set(['POST', 'PUT', 'PATCH'])
 
 /** How long a push waits for another one of the same content. */
 const CONTENT_TURN_TIMEOUT_MS = 60_000
-
-/** Everything that runs, and how to end it. */
-export interface Registry {
-  /** Starts to answer; gives the URL. */
-  listen(): Promise<string>
-  /** Ends requests in peace, then everything else. */
-  close(): Promise<void>
-}
-
-/** The operations on a data folder, in a process that has opened it. */
-export interface Management {
-  /** Carries one out as a request over the socket would. */
-  request(method: 'GET' | 'POST' | 'DELETE', url: string, body?: object): Promise<{ status: number; text: string }>
-  close(): Promise<void>
-}
 
 /**
  * Builds the whole server out of its modules: the only place that constructs, and that knows them all.
@@ -112,6 +99,7 @@ export async function createRegistry(config: Config, version: string, log: Logge
     },
     close: async () => {
       health.drain()
+      await storage.transfers.end()
       await stopMaintenance()
       await server.drain(config.http.draintimeout)
       await debugServer?.drain(0)
@@ -124,11 +112,15 @@ export async function createRegistry(config: Config, version: string, log: Logge
 
 /**
  * Opens a data folder for operations, without serving anybody.
- * @throws as `createRegistry` does, and when there is no registry in the folder.
+ * @throws as `createRegistry` does, and when there is no registry in the folder and none is to be made.
  */
-export async function createManagement(config: Config, log: Logger): Promise<Management> {
+export async function createManagement(
+  config: Config,
+  log: Logger,
+  { isCreating }: ManagementOptions,
+): Promise<Management> {
   const folder = resolve(config.storage.filesystem.rootdirectory)
-  if (await isWithoutMetadata(config, folder, log)) {
+  if (!isCreating && (await isWithoutMetadata(config, folder, log))) {
     throw new Error(`there is no registry in the data folder ${folder}: set "storage.filesystem.rootdirectory"`)
   }
   const metrics = createMetrics('')
@@ -136,10 +128,12 @@ export async function createManagement(config: Config, log: Logger): Promise<Man
   const { app } = await createManagementServer(config, { ...storage, metrics, log })
   return {
     request: async (method, url, body) => {
-      const answer = await app.inject({ method, url, ...(body !== undefined && { payload: body }) })
-      return { status: answer.statusCode, text: answer.body }
+      const payload = body === undefined ? {} : { payload: body }
+      const answer = await app.inject({ method, url, ...payload, payloadAsStream: true })
+      return { status: answer.statusCode, body: answer.stream() }
     },
     close: async () => {
+      await storage.transfers.end()
       await storage.garbage.runs.end()
       await app.close()
       await storage.database.close()
@@ -169,22 +163,25 @@ async function openStorage(config: Config, { metrics, log }: Pick<Foundation, 'm
   })
   const contentTurns = new Turns(CONTENT_TURN_TIMEOUT_MS, 'storing the same content')
   const uploads = new Uploads({ database, deletions, store, contentTurns, maxOpen: config.limits.uploads })
+  const blobs = createBlobs({
+    // All that it writes itself is that a blob which is read is not garbage yet: pulls go on when the disk is full.
+    database: deletions,
+    store,
+    contentTurns,
+    uploads,
+    log: log.child({ module: 'blobs' }),
+    policy: contentPolicy(config, () => metrics.observeDamage()),
+  })
+  const policy = manifestPolicy(config)
   return {
     folder,
     database,
     deletions,
     reserve,
     store,
-    blobs: createBlobs({
-      // All that it writes itself is that a blob which is read is not garbage yet: pulls go on when the disk is full.
-      database: deletions,
-      store,
-      contentTurns,
-      uploads,
-      log: log.child({ module: 'blobs' }),
-      policy: contentPolicy(config, () => metrics.observeDamage()),
-    }),
-    policy: manifestPolicy(config),
+    blobs,
+    policy,
+    transfers: new Transfers({ database, blobs, policy, maxManifestBytes: config.limits.manifestsize }),
     uploads,
     garbage: createGarbage(config, { database: deletions, store, contentTurns, metrics, log }),
   }
@@ -229,6 +226,7 @@ interface Storage extends ManifestDependencies {
   readonly reserve: Reserve
   readonly uploads: Uploads
   readonly garbage: Garbage
+  readonly transfers: Transfers
 }
 
 interface Foundation {
@@ -321,7 +319,7 @@ async function createManagementServer(
   config: Config,
   foundation: Pick<Foundation, 'metrics' | 'log'> & Storage,
 ): Promise<HttpServer> {
-  const { metrics, log, folder, garbage, database, deletions, blobs, policy } = foundation
+  const { metrics, log, folder, garbage, database, deletions, blobs, policy, transfers } = foundation
   const server = await createHttpServer(managementServerOptions(config, socketIn(folder)), {
     log: log.child({ module: 'management' }),
     metrics,
@@ -331,6 +329,7 @@ async function createManagementServer(
   registerManagement(server.app, {
     garbage,
     manifests: { database, blobs, policy },
+    transfers,
     deletions,
     isReadOnly: config.storage.maintenance.readonly.enabled,
   })

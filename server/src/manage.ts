@@ -1,12 +1,15 @@
 import { resolve } from 'node:path'
 import { createLogger } from '#platform/log'
 import { socketIn } from '#management'
-import type { Management } from './app.ts'
+import { type Listener, verifyDistribution } from '#transfer'
 import type { Config } from './config/index.ts'
+import type { Management, ManagementOptions } from './running.ts'
+import { manifestPolicy } from './settings.ts'
 
-export type { Management } from './app.ts'
+export type { Management } from './running.ts'
 export type { GarbageRun } from '#core/blobs'
 export type { ForgottenTrash, Restored, TrashEntry, TrashPage } from '#formats/oci'
+export type { ImportCounts, ImportEvent, Skipped } from '#transfer'
 export type { GarbageAnswer, GarbageRunsAnswer } from '#management'
 
 /** Where the server that works in the configured data folder answers commands. */
@@ -17,12 +20,24 @@ export function managementSocket(config: Config): string {
 /**
  * Opens the data folder in this process, for operations while no server works there; it holds the folder's lock until it
  * ends. What goes wrong is logged on standard error.
- * @throws when a server works there, and when there is no registry.
+ * @throws when a server works there, and when there is no registry and none is to be made.
  */
-export async function openManagement(config: Config): Promise<Management> {
+export async function openManagement(config: Config, options: ManagementOptions): Promise<Management> {
   process.umask(0o077)
   const log = await createLogger({ level: 'warn', formatter: 'text', fields: {}, isForCommand: true })
   // Where a server works in the folder, its modules are not needed here.
   const { createManagement } = await import('./app.ts')
-  return createManagement(config, log)
+  return createManagement(config, log, options)
+}
+
+/**
+ * Tells what importing a folder of CNCF distribution would do under a configuration, and changes nothing.
+ * @param source the folder, as an absolute path.
+ * @throws when there is no registry in it.
+ */
+export async function tryDistribution(config: Config, source: string, tell: Listener): Promise<void> {
+  await verifyDistribution(
+    { source, policy: manifestPolicy(config), maxManifestBytes: config.limits.manifestsize },
+    tell,
+  )
 }

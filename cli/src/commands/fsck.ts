@@ -1,10 +1,8 @@
 import { Command, InvalidArgumentError, Option } from 'commander'
 import type { Finding, Fsck } from '@entrepot/server/fsck'
+import { startProgress } from '../progress.ts'
 
 const MEBIBYTE = 1024 * 1024
-/** A check that lasts longer than this says how far it is, and then at each interval. */
-const PROGRESS_AFTER_MS = 1_000
-const PROGRESS_INTERVAL_MS = { terminal: 1_000, file: 10_000 } as const
 
 interface Options {
   readonly online?: true
@@ -46,7 +44,7 @@ Examples:
         bytesPerSecond: options.rate === undefined ? undefined : options.rate * MEBIBYTE,
       })
       process.stdout.once('error', endUnread)
-      const endProgress = startProgress(check)
+      const endProgress = startProgress(() => describe(check))
       try {
         const errors = options.json ? await printJson(check) : await printText(check)
         if (errors > 0) process.exitCode = 1
@@ -106,19 +104,6 @@ function lineOf({ severity, kind, digest, repository, message }: Finding): strin
     .replaceAll(/\p{Cc}/gu, '?')
 }
 
-/** Says on standard error how far a long check is. @returns ends it. */
-function startProgress({ checked }: Fsck): () => void {
-  const isTerminal = process.stderr.isTTY
-  const interval = isTerminal ? PROGRESS_INTERVAL_MS.terminal : PROGRESS_INTERVAL_MS.file
-  const say = () => {
-    const { blobs, manifests, files, hashedBytes } = checked
-    const line = `${blobs} contents, ${manifests} manifests, ${files} files, ${Math.round(hashedBytes / MEBIBYTE)} MiB hashed`
-    process.stderr.write(isTerminal ? `\r${line} ` : `${line}\n`)
-    timer = setTimeout(say, interval)
-  }
-  let timer = setTimeout(say, PROGRESS_AFTER_MS)
-  return () => {
-    clearTimeout(timer)
-    if (isTerminal) process.stderr.write('\r\u{1b}[K')
-  }
+function describe({ checked: { blobs, manifests, files, hashedBytes } }: Fsck): string {
+  return `${blobs} contents, ${manifests} manifests, ${files} files, ${Math.round(hashedBytes / MEBIBYTE)} MiB hashed`
 }

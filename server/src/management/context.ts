@@ -3,6 +3,7 @@ import { type Digest, RegistryError } from '@entrepot/oci'
 import type { GarbageRuns, GarbageSchedule, GarbageSurvey } from '#core/blobs'
 import type { ManifestDependencies } from '#formats/oci'
 import type { Database } from '#platform/database'
+import type { Transfers } from '#transfer'
 
 /** What removes what nothing needs, and says what that is. */
 export interface Garbage {
@@ -16,6 +17,7 @@ export interface Garbage {
 export interface ManagementContext {
   readonly garbage: Garbage
   readonly manifests: ManifestDependencies
+  readonly transfers: Transfers
   /** The database for what makes room. */
   readonly deletions: Database
   /** Whether nothing may be changed. */

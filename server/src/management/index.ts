@@ -7,6 +7,7 @@ import type { FastifyInstance } from 'fastify'
 import type { ManagementContext, ManagementRoute } from './context.ts'
 import { emptyTrash } from './routes/empty-trash.ts'
 import { getGarbage } from './routes/get-garbage.ts'
+import { importDistribution } from './routes/import-distribution.ts'
 import { listGarbageRuns } from './routes/list-garbage-runs.ts'
 import { listTrash } from './routes/list-trash.ts'
 import { restoreFromTrash } from './routes/restore-from-trash.ts'
@@ -24,6 +25,7 @@ const ROUTES: readonly ManagementRoute[] = [
   listTrash,
   restoreFromTrash,
   emptyTrash,
+  importDistribution,
 ]
 
 /** Adds the operations to a server: their bodies, where they take one, are JSON of up to 1 MiB. */

@@ -99,9 +99,17 @@ const AGAIN = 'push it again, or restore the file from a backup'
 
 /** What to say of content; undefined when all is well. */
 function describeState(digest: Digest, sizeBytes: number, state: ContentState): Finding | undefined {
-  if (state.kind === 'whole' && (state.mode & 0o077) === 0) return undefined
+  if (state.kind === 'whole' && !mayBeTouched(state)) return undefined
   const [kind, message] = sayOf(state, sizeBytes)
   return finding(kind, message, { digest })
+}
+
+/**
+ * Whether others on the machine may write to a file, or read it. What has a further name, as after an import, may be read
+ * under that: its mode is not ours to change.
+ */
+function mayBeTouched({ mode, names }: { mode: number; names: number }): boolean {
+  return (mode & (names > 1 ? 0o022 : 0o077)) !== 0
 }
 
 function sayOf(state: ContentState, sizeBytes: number): [FindingKind, string] {

@@ -1,7 +1,7 @@
 import type { Digest } from '@entrepot/oci'
 import type { RepositoryId } from '#core/repositories'
 import type { Connection, Transaction } from '#platform/database'
-import { deleteUnneeded } from './garbage-rows.ts'
+import { deleteNotes } from './garbage-rows.ts'
 
 type BlobTables = {
   /** Everything the store has, whoever it belongs to. */
@@ -12,6 +12,7 @@ type BlobTables = {
 
 /** Look-ups of many digests go in pieces, for a statement takes only so many parameters. */
 const MAX_DIGESTS_PER_QUERY = 500
+const MAX_ROWS_PER_INSERT = 200
 
 /** The size of stored content, whichever repository has it. */
 export async function findStoredSize(connection: Connection, digest: Digest): Promise<number | undefined> {
@@ -62,13 +63,40 @@ export async function findRepositoriesWithBlob(
   return rows.map((row) => row.repository_id)
 }
 
+/** The sizes, in bytes, of those of the digests that are stored, whichever repository has them. */
+export async function findStoredSizes(
+  connection: Connection,
+  digests: readonly Digest[],
+): Promise<Map<Digest, number>> {
+  const sizes = new Map<Digest, number>()
+  for (let start = 0; start < digests.length; start += MAX_DIGESTS_PER_QUERY) {
+    const rows = await connection
+      .withTables<BlobTables>()
+      .selectFrom('blobs')
+      .select(['digest', 'size_bytes'])
+      .where('digest', 'in', digests.slice(start, start + MAX_DIGESTS_PER_QUERY))
+      .execute()
+    for (const row of rows) sizes.set(row.digest, row.size_bytes)
+  }
+  return sizes
+}
+
 export async function insertBlob(transaction: Transaction, digest: Digest, sizeBytes: number): Promise<void> {
-  await transaction
-    .withTables<BlobTables>()
-    .insertInto('blobs')
-    .values({ digest, size_bytes: sizeBytes, created_at: Date.now() })
-    .onConflict((conflict) => conflict.column('digest').doNothing())
-    .execute()
+  await insertBlobs(transaction, new Map([[digest, sizeBytes]]))
+}
+
+/** Notes that content was stored, with its sizes in bytes. */
+export async function insertBlobs(transaction: Transaction, sizes: ReadonlyMap<Digest, number>): Promise<void> {
+  const createdAt = Date.now()
+  const rows = [...sizes].map(([digest, sizeBytes]) => ({ digest, size_bytes: sizeBytes, created_at: createdAt }))
+  for (let start = 0; start < rows.length; start += MAX_ROWS_PER_INSERT) {
+    await transaction
+      .withTables<BlobTables>()
+      .insertInto('blobs')
+      .values(rows.slice(start, start + MAX_ROWS_PER_INSERT))
+      .onConflict((conflict) => conflict.column('digest').doNothing())
+      .execute()
+  }
 }
 
 /** Gives a repository a blob; what was noted of its not being needed no longer counts. */
@@ -77,13 +105,26 @@ export async function insertMembership(
   repositoryId: RepositoryId,
   digest: Digest,
 ): Promise<void> {
-  await transaction
-    .withTables<BlobTables>()
-    .insertInto('repository_blobs')
-    .values({ repository_id: repositoryId, digest, created_at: Date.now() })
-    .onConflict((conflict) => conflict.columns(['repository_id', 'digest']).doNothing())
-    .execute()
-  await deleteUnneeded(transaction, { repositoryId, digest })
+  await insertMemberships(transaction, repositoryId, [digest])
+}
+
+/** Gives a repository blobs, as `insertMembership` does. */
+export async function insertMemberships(
+  transaction: Transaction,
+  repositoryId: RepositoryId,
+  digests: readonly Digest[],
+): Promise<void> {
+  const createdAt = Date.now()
+  const rows = digests.map((digest) => ({ repository_id: repositoryId, digest, created_at: createdAt }))
+  for (let start = 0; start < rows.length; start += MAX_ROWS_PER_INSERT) {
+    await transaction
+      .withTables<BlobTables>()
+      .insertInto('repository_blobs')
+      .values(rows.slice(start, start + MAX_ROWS_PER_INSERT))
+      .onConflict((conflict) => conflict.columns(['repository_id', 'digest']).doNothing())
+      .execute()
+  }
+  if (digests.length > 0) await deleteNotes(transaction, repositoryId, digests)
 }
 
 /** @returns whether the repository had the blob. */

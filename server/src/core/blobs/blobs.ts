@@ -3,6 +3,7 @@ import type { Digest } from '@entrepot/oci'
 import type { RepositoryId } from '#core/repositories'
 import type { Connection, Database, Transaction } from '#platform/database'
 import type { Logger } from '#platform/log'
+import { type AdoptableFile, type Adoption, BlobAdoption, type RecordContents } from './blob-adoption.ts'
 import {
   deleteMembership,
   findBlobSizes,
@@ -10,6 +11,7 @@ import {
   findStoredSize,
   insertBlob,
   insertMembership,
+  insertMemberships,
 } from './blob-rows.ts'
 import { type ContentPolicy, Contents, type ServedContent } from './contents.ts'
 import { deleteUnneeded, findUnneeded } from './garbage-rows.ts'
@@ -43,6 +45,10 @@ export interface Blobs {
   exclusively<Result>(digest: Digest, work: () => Promise<Result>): Promise<Result>
   /** Stores small content durably, without giving it to a repository; `record` then makes it known. */
   store(digest: Digest, bytes: Uint8Array): Promise<void>
+  /** Stores files of this machine without moving their bytes where that can be done; see `BlobAdoption.adopt`. */
+  adopt(files: readonly AdoptableFile[], record: RecordContents): Promise<Adoption>
+  /** Gives a repository content that is known, as a push does. */
+  give(transaction: Transaction, repositoryId: RepositoryId, digests: readonly Digest[]): Promise<void>
   /** Notes that content was stored. */
   record(transaction: Transaction, digest: Digest, sizeBytes: number): Promise<void>
   /** All bytes of small content, verified; undefined if the store has lost or damaged it. */
@@ -67,6 +73,7 @@ export function createBlobs(dependencies: {
   const { database, store, contentTurns, uploads } = dependencies
 
   const contents = new Contents(dependencies)
+  const adoption = new BlobAdoption(dependencies)
 
   return {
     has: async (repositoryId, digest) => {
@@ -103,6 +110,8 @@ export function createBlobs(dependencies: {
       })
     },
     exclusively: async (digest, work) => contentTurns.take(digest, work),
+    adopt: async (files, record) => adoption.adopt(files, record),
+    give: insertMemberships,
     record: insertBlob,
     load: async (digest, sizeBytes) => contents.load(digest, sizeBytes),
     open: async (digest, sizeBytes, isRead) => contents.open(digest, sizeBytes, isRead),

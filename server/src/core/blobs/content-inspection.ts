@@ -15,8 +15,8 @@ export type ContentState =
   /** A folder, a symbolic link, … */
   | { readonly kind: 'not-a-file' }
   | { readonly kind: 'unreadable'; readonly reason: string }
-  /** As large as expected and, where it was hashed, right; `mode` says who may read it. */
-  | { readonly kind: 'whole'; readonly mode: number }
+  /** As large as expected and, where it was hashed, right; `mode` says who may read it, `names` how many it has. */
+  | { readonly kind: 'whole'; readonly mode: number; readonly names: number }
   /** The bytes are right, but not so many as expected. */
   | { readonly kind: 'other-size'; readonly sizeBytes: number }
   | { readonly kind: 'damaged'; readonly sizeBytes: number }
@@ -51,7 +51,7 @@ export class ContentInspector {
       const status = await lstat(path)
       if (!status.isFile()) return { kind: 'not-a-file' }
       if (!isReadableByOwner(status)) return { kind: 'unreadable', reason: `its mode is ${octal(status.mode)}` }
-      const whole = { kind: 'whole', mode: status.mode } as const
+      const whole = { kind: 'whole', mode: status.mode, names: status.nlink } as const
       if (status.size === sizeBytes && !isHashed) return whole
       const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW)
       const found = await this.#hash(file, digest).finally(async () => file.close())

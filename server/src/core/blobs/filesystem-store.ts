@@ -4,8 +4,9 @@ import { dirname, join, resolve } from 'node:path'
 import { type Digest, digestAlgorithm, digestHex } from '@entrepot/oci'
 import { syncFolder } from '#platform/disk'
 import { FileDigests } from './file-digest.ts'
+import { FileIntake, type PreparedFile, type RefusedFile } from './file-intake.ts'
 import { GatheredWriter, WriteBudget } from './gathered-writer.ts'
-import type { BlobStore, Hashing, StoredContent, StoredUpload } from './store.ts'
+import type { BlobStore, FileAdoption, Hashing, StoredContent, StoredUpload } from './store.ts'
 
 const READ_SIZE_BYTES = 1024 * 1024
 
@@ -20,6 +21,7 @@ const READ_SIZE_BYTES = 1024 * 1024
  * All lie on one file system, so that finishing an upload is a rename.
  */
 export class FilesystemStore implements BlobStore {
+  readonly adoption: FileAdoption
   readonly #root: string
   readonly #blobs: string
   readonly #uploads: string
@@ -35,6 +37,15 @@ export class FilesystemStore implements BlobStore {
     this.#blobs = join(this.#root, 'blobs')
     this.#uploads = join(this.#root, 'uploads')
     this.#quarantine = join(this.#root, 'quarantine')
+    const intake = new FileIntake(this.#uploads)
+    this.adoption = {
+      prepare: async (orders, maxBytes) => {
+        requireRoom()
+        return intake.prepare(orders, maxBytes)
+      },
+      place: async (files) => this.#place(intake, files),
+      discard: async (outcomes) => intake.discard(outcomes),
+    }
   }
 
   /**
@@ -189,6 +200,15 @@ export class FilesystemStore implements BlobStore {
     } finally {
       await rm(path, { force: true })
     }
+  }
+
+  async #place(intake: FileIntake, files: readonly PreparedFile[]): Promise<RefusedFile[]> {
+    const placed = files.map((file) => ({ ...file, target: this.#blobPath(file.digest) }))
+    const folders = new Set(placed.map(({ target }) => dirname(target)))
+    for (const folder of folders) await this.#makeFolder(folder)
+    const refused = await intake.place(placed)
+    await Promise.all([...folders].map(async (folder) => this.#syncFolder(folder)))
+    return refused
   }
 
   /** Makes a folder whose name, and those of the folders above it, a power cut cannot undo. */

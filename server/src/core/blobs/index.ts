@@ -3,9 +3,11 @@
  * A repository has a blob because a row says so; the digest alone opens nothing.
  * This folder knows nothing of manifests, of HTTP, or of who is asking.
  */
+export type { AdoptableFile, Adoption } from './blob-adoption.ts'
 export { checkBlobRows } from './blob-check.ts'
 export { ContentInspector } from './content-inspection.ts'
 export { digestOf } from './content-hash.ts'
+export { FileIntake, type RefusedFile } from './file-intake.ts'
 export { findBlobSizes, findRepositoriesWithBlob } from './blob-rows.ts'
 export { type Blobs, createBlobs } from './blobs.ts'
 export { type ContentPolicy, type ServedContent } from './contents.ts'

@@ -7,6 +7,7 @@ import { checkFolder, type Marker, markerFolder, markerTail, objectKey, parseMar
 import { removeS3Leftovers } from './s3-leftovers.ts'
 import { S3Uploads } from './s3-uploads.ts'
 import type { BlobStore, Hashing, LeftoverOptions, StoredContent, StoredUpload } from './store.ts'
+import { UploadedFiles } from './uploaded-files.ts'
 
 const READ_SIZE_BYTES = 1024 * 1024
 /** Where content is, is asked again after so long; an object that has gone before sends the reader there at once. */
@@ -29,6 +30,7 @@ export class S3Store implements BlobStore {
   readonly #uploads: S3Uploads
   readonly #places = new LRUCache<Digest, ReadObject>({ max: MAX_REMEMBERED, ttl: REMEMBERED_MS })
   readonly syncFailure = undefined
+  readonly adoption = new UploadedFiles(this)
 
   constructor(bucket: Bucket) {
     this.#bucket = bucket

@@ -1,4 +1,5 @@
 import type { Digest, DigestAlgorithm } from '@entrepot/oci'
+import type { FileOrder, FileOutcome, PreparedFile, RefusedFile } from './file-intake.ts'
 
 /** An upload that the store holds bytes of. */
 export interface StoredUpload {
@@ -38,6 +39,21 @@ export interface LeftoverOptions {
   readonly before: number
   readonly isDryRun: boolean
   readonly isEnding: () => boolean
+}
+
+/** How files of this machine become content, without moving their bytes where that can be done. */
+export interface FileAdoption {
+  /**
+   * Compares files with their digests, until so many bytes were read.
+   * @returns what became of the first of them, in their order. What is prepared must be placed or discarded.
+   */
+  prepare(orders: readonly FileOrder[], maxBytes: number): Promise<FileOutcome[]>
+  /**
+   * Makes verified files content, durably. Nobody may store the same content meanwhile.
+   * @returns those that were changed since they were verified.
+   */
+  place(files: readonly PreparedFile[]): Promise<RefusedFile[]>
+  discard(outcomes: readonly FileOutcome[]): Promise<void>
 }
 
 /**
@@ -85,6 +101,7 @@ export interface BlobStore {
   quarantine(digest: Digest): Promise<void>
   /** Whether the store has no content; uploads do not count. */
   isEmpty(): Promise<boolean>
+  readonly adoption: FileAdoption
   /** Writes and removes a small object, to learn whether the store works. Throws the store's error. */
   check(): Promise<void>
   /**

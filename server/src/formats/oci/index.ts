@@ -29,7 +29,8 @@ import { findChildrenOfDeleted, findDeletedDigests } from './trash-needs-rows.ts
 
 export type { Delivery, OciContext, OciLimits } from './context.ts'
 export { ManifestReader } from './manifest-reader.ts'
-export { type ManifestPolicy } from './manifest-checks.ts'
+export { checkUrls, childDigests, judgeChildren, type ManifestPolicy } from './manifest-checks.ts'
+export { findImported, importBlobs, importManifests, importTags, type ReadManifest } from './manifest-import.ts'
 export { checkManifestRows } from './row-check.ts'
 export { type ManifestDependencies } from './manifests.ts'
 export { correctOciTimes, createOciMaintenance, type OciMaintenance } from './maintenance.ts'

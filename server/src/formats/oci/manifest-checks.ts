@@ -71,19 +71,40 @@ export async function checkChildren(
   manifest: Manifest,
   policy: ManifestPolicy,
 ): Promise<CheckedChildren> {
-  const descriptors = manifest.kind === 'index' ? manifest.manifests : [manifest.config, ...manifest.layers]
-  const digests = [...new Set(descriptors.map((descriptor) => descriptor.digest).filter((digest) => isDigest(digest)))]
   const { connection, blobs, repositoryId } = where
+  const digests = childDigests(manifest)
   const blobSizes = repositoryId === undefined ? new Map() : await blobs.sizes(connection, repositoryId, digests)
   const manifests =
     repositoryId === undefined || manifest.kind === 'image'
       ? new Map()
       : await findManifests(connection, repositoryId, digests)
+  return judgeChildren(manifest, policy, { blobSizes, manifests })
+}
 
+/** What a repository has of the children of a manifest. */
+export interface KnownChildren {
+  /** In bytes. */
+  readonly blobSizes: ReadonlyMap<string, number>
+  readonly manifests: ReadonlyMap<string, { readonly sizeBytes: number; readonly nesting: number }>
+}
+
+/** The digests of what a manifest lists, each once. */
+export function childDigests(manifest: Manifest): Digest[] {
+  const descriptors = childrenOf(manifest)
+  return [...new Set(descriptors.map((descriptor) => descriptor.digest).filter((digest) => isDigest(digest)))]
+}
+
+function childrenOf(manifest: Manifest): readonly Descriptor[] {
+  return manifest.kind === 'index' ? manifest.manifests : [manifest.config, ...manifest.layers]
+}
+
+/** As `checkChildren`, of what is known already. @throws RegistryError MANIFEST_BLOB_UNKNOWN, MANIFEST_INVALID */
+export function judgeChildren(manifest: Manifest, policy: ManifestPolicy, known: KnownChildren): CheckedChildren {
+  const { blobSizes, manifests } = known
   const missing: Descriptor[] = []
   let absent = 0
   let nesting = manifest.kind === 'index' ? 1 : 0
-  for (const descriptor of descriptors) {
+  for (const descriptor of childrenOf(manifest)) {
     const child = manifests.get(descriptor.digest)
     // An index may also list blobs, as BuildKit's cache does.
     const storedBytes = child?.sizeBytes ?? blobSizes.get(descriptor.digest)
@@ -102,7 +123,7 @@ export async function checkChildren(
       `the manifest is invalid: it is an index over more than ${MAX_NESTING} levels`,
     )
   }
-  return { digests, nesting, absent }
+  return { digests: childDigests(manifest), nesting, absent }
 }
 
 /** Whether what a manifest lists must be in its repository. */

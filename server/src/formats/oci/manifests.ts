@@ -8,7 +8,7 @@ import {
 } from '@entrepot/oci'
 import { type Blobs, digestOf } from '#core/blobs'
 import { ensureRepository, findRepositoryId, publishRepository, type RepositoryId } from '#core/repositories'
-import type { Connection, Database } from '#platform/database'
+import type { Connection, Database, Transaction } from '#platform/database'
 import { type CheckedChildren, checkChildren, checkUrls, type ManifestPolicy } from './manifest-checks.ts'
 import { findManifest, insertManifest, type NewManifest } from './manifest-rows.ts'
 import { findTag, putTags } from './tag-rows.ts'
@@ -60,18 +60,37 @@ export async function pushManifest(dependencies: ManifestDependencies, push: Man
       const repositoryId = await ensureRepository(transaction, push.repository)
       const children = await checkChildren({ connection: transaction, blobs, repositoryId }, manifest, policy)
       await checkCurrentTag(transaction, repositoryId, push)
-      await blobs.record(transaction, digest, push.bytes.byteLength)
-      const row = toRow(digest, push.bytes.byteLength, manifest, children)
-      await insertManifest(transaction, repositoryId, row, children.digests)
-      await putTags(transaction, repositoryId, tags, digest)
-      await forgetPushed(transaction, repositoryId, digest, tags)
-      // Whoever lists a manifest in an index means to keep it.
-      const listed = manifest.kind === 'index' ? children.digests : []
-      await deleteUntagged(transaction, repositoryId, [digest, ...listed])
-      await publishRepository(transaction, repositoryId)
+      const sizeBytes = push.bytes.byteLength
+      await blobs.record(transaction, digest, sizeBytes)
+      await recordManifest(transaction, repositoryId, { digest, sizeBytes, manifest, children, tags })
     })
   })
   return { digest, subject: manifest.subject, warnings: absent === 0 ? [] : [absentChildren(manifest, absent)] }
+}
+
+/**
+ * Makes a manifest known, and lets tags stand for it. Its children were looked at in the same transaction, and its bytes
+ * are stored.
+ */
+export async function recordManifest(
+  transaction: Transaction,
+  repositoryId: RepositoryId,
+  stored: {
+    digest: Digest
+    sizeBytes: number
+    manifest: Manifest
+    children: CheckedChildren
+    tags: readonly string[]
+  },
+): Promise<void> {
+  const { digest, sizeBytes, manifest, children, tags } = stored
+  await insertManifest(transaction, repositoryId, toRow(digest, sizeBytes, manifest, children), children.digests)
+  await putTags(transaction, repositoryId, tags, digest)
+  await forgetPushed(transaction, repositoryId, digest, tags)
+  // Whoever lists a manifest in an index means to keep it.
+  const listed = manifest.kind === 'index' ? children.digests : []
+  await deleteUntagged(transaction, repositoryId, [digest, ...listed])
+  await publishRepository(transaction, repositoryId)
 }
 
 /** The id of a repository that must exist. @throws RegistryError NAME_UNKNOWN */

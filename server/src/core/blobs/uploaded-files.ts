@@ -1,0 +1,101 @@
+import { randomUUID } from 'node:crypto'
+import { createReadStream } from 'node:fs'
+import { digestAlgorithm } from '@entrepot/oci'
+import { ContentHash } from './content-hash.ts'
+import { FileIntake, type FileOrder, type FileOutcome, type PreparedFile, type RefusedFile } from './file-intake.ts'
+import type { BlobStore, FileAdoption } from './store.ts'
+
+/** Files that are sent at once. */
+const WIDTH = 8
+const READ_SIZE_BYTES = 1024 * 1024
+
+/** Files become content of a store that is no folder of this machine as uploads do: sent, and hashed on their way. */
+export class UploadedFiles implements FileAdoption {
+  readonly #store: BlobStore
+  /** Reads only the files that must say a digest. */
+  readonly #names = new FileIntake(undefined)
+
+  constructor(store: BlobStore) {
+    this.#store = store
+  }
+
+  async prepare(orders: readonly FileOrder[], maxBytes: number): Promise<FileOutcome[]> {
+    const outcomes: FileOutcome[] = []
+    let bytes = 0
+    while (outcomes.length < orders.length && bytes < maxBytes) {
+      const group = orders.slice(outcomes.length, outcomes.length + WIDTH)
+      const names = await this.#names.prepare(
+        group.map((order) => ({ ...order, source: undefined })),
+        Number.POSITIVE_INFINITY,
+      )
+      const sent = await Promise.allSettled(
+        group.map(async ({ digest, source }, index) => {
+          const name = names[index]
+          return name?.kind === 'named' && source !== undefined ? this.#send({ digest, source }) : name
+        }),
+      )
+      for (const outcome of sent) {
+        if (outcome.status === 'rejected') {
+          await this.discard(sent.flatMap((other) => (other.status === 'fulfilled' ? (other.value ?? []) : [])))
+          await this.discard(outcomes)
+          throw outcome.reason
+        }
+        if (outcome.value !== undefined) outcomes.push(outcome.value)
+        if (outcome.value?.kind === 'prepared') bytes += outcome.value.sizeBytes
+      }
+    }
+    return outcomes
+  }
+
+  async place(files: readonly PreparedFile[]): Promise<RefusedFile[]> {
+    for (let start = 0; start < files.length; start += WIDTH) {
+      await Promise.all(
+        files.slice(start, start + WIDTH).map(async ({ copy, digest, sizeBytes }) => {
+          if (copy !== undefined) await this.#store.finishUpload(copy, digest, sizeBytes)
+        }),
+      )
+    }
+    return []
+  }
+
+  async discard(outcomes: readonly FileOutcome[]): Promise<void> {
+    for (const outcome of outcomes) {
+      if (outcome.kind === 'prepared' && outcome.copy !== undefined) await this.#store.removeUpload(outcome.copy)
+    }
+  }
+
+  async #send({ digest, source }: { digest: PreparedFile['digest']; source: string }): Promise<FileOutcome> {
+    const id = randomUUID()
+    const hash = new ContentHash(digestAlgorithm(digest))
+    const reading: { failure: unknown } = { failure: undefined }
+    try {
+      await this.#store.appendUpload(id, 0, noting(source, reading), hash)
+    } catch (error) {
+      await this.#store.removeUpload(id)
+      if (reading.failure === undefined) throw error
+      return refused(digest, reading.failure)
+    }
+    const actual = await hash.digest()
+    if (actual === digest) {
+      return { kind: 'prepared', digest, source, sizeBytes: hash.sizeBytes, copy: id, identity: id }
+    }
+    await this.#store.removeUpload(id)
+    return { kind: 'damaged', digest, message: `the content ${source} has the digest ${actual}` }
+  }
+}
+
+/** The bytes of a file; of a read that fails it is noted that it was no write. */
+async function* noting(source: string, reading: { failure: unknown }): AsyncGenerator<Uint8Array> {
+  try {
+    yield* createReadStream(source, { highWaterMark: READ_SIZE_BYTES })
+  } catch (error) {
+    reading.failure = error
+    throw error
+  }
+}
+
+function refused(digest: PreparedFile['digest'], error: unknown): RefusedFile {
+  const message = error instanceof Error ? error.message : String(error)
+  const isAbsent = error instanceof Error && 'code' in error && error.code === 'ENOENT'
+  return { kind: isAbsent ? 'absent' : 'unreadable', digest, message }
+}
