@@ -5,8 +5,8 @@ import { build, type Plugin } from 'esbuild'
 import { BUNDLE_FOLDER, fingerprintOf, INPUTS_FILE, ROOT } from './bundle-inputs.ts'
 
 const WORKER_URL = /new URL\('\.\/([\w-]+-worker)\.ts', import\.meta\.url\)/g
-/** What `pg` would use if it were installed. */
-const OPTIONAL_PACKAGES = ['pg-native']
+/** What `pg` would use if it were installed; and what is loaded on demand, and would lose the names of its exports. */
+const UNBUNDLED_PACKAGES = ['pg-native', '@aws-sdk/*']
 
 /** Workers are files of their own: in the bundle they stand beside what starts them, as JavaScript. */
 const workersBeside: Plugin = {
@@ -38,7 +38,7 @@ async function bundle(): Promise<void> {
     platform: 'node',
     format: 'esm',
     target: 'node26',
-    external: OPTIONAL_PACKAGES,
+    external: UNBUNDLED_PACKAGES,
     plugins: [workersBeside],
     banner: {
       js: "import{createRequire as bundledRequire}from'node:module';const require=bundledRequire(import.meta.url);",

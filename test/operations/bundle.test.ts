@@ -3,7 +3,8 @@ import { appendFile, cp, mkdir, readdir, readFile, rm, symlink, utimes, writeFil
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
-import { entrepot, temporaryFolder } from './command.ts'
+import { freePort } from '../harness.ts'
+import { entrepot, temporaryFolder, writeConfig } from './command.ts'
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 const MARK = 'said by the bundle'
@@ -44,6 +45,18 @@ test('the bundle runs as long as it was made of the sources as they are, and the
   const source = join(root, 'server/src/core/blobs/turns.ts')
   await appendFile(source, '\n')
   assert.equal(await version(), '', 'a source was edited')
+})
+
+test('the bundle loads what a bucket needs, as the sources do', async (t) => {
+  const { root } = await bundledCheckout(t)
+  const s3 = { bucket: 'registry', region: 'us-east-1', regionendpoint: `http://127.0.0.1:${await freePort()}` }
+  const storage = { filesystem: { rootdirectory: join(root, 'data') }, s3: { ...s3, accesskey: 'a', secretkey: 'b' } }
+  const http = { addr: '127.0.0.1:0' }
+  const file = await writeConfig(root, JSON.stringify({ version: '0.1', storage, http }))
+  const { code, stderr } = await entrepot(['serve', file], { launcher: join(root, 'bin/entrepot') })
+  assert.equal(code, 1)
+  assert.ok(stderr.startsWith(MARK), stderr)
+  assert.match(stderr, /ECONNREFUSED/)
 })
 
 test('a source that was put back from elsewhere, older than the bundle, counts as changed', async (t) => {
