@@ -1,0 +1,151 @@
+import assert from 'node:assert/strict'
+import { readdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { after, test, type TestContext } from 'node:test'
+import { digestOf, randomBlob, uniqueName } from '../content.ts'
+import { freePort, startRegistry, until } from '../harness.ts'
+import { isMinioPresent, type MinioServer, startMinio } from '../minio-server.ts'
+import { isPostgresPresent, startPostgres } from '../postgres-cluster.ts'
+import { RegistryClient } from '../registry-client.ts'
+import { entrepot, temporaryFolder, writeConfig } from './command.ts'
+
+const MIB = 1024 * 1024
+const HEALTH = { storagedriver: { interval: '200ms', threshold: 1 } }
+
+let shared: Promise<MinioServer> | undefined
+const server = async () => (shared ??= startMinio())
+after(async () => (await shared)?.remove())
+
+/** What `storage.s3` says, for a folder in the bucket that nobody else uses. */
+async function place(folder: string): Promise<Record<string, unknown>> {
+  return { ...(await server()).storage, rootdirectory: folder }
+}
+
+/** How a start ends that must not succeed. */
+async function failedStart(t: TestContext, s3: object, env: Record<string, string> = {}): Promise<string> {
+  const folder = await temporaryFolder(t)
+  const storage = { filesystem: { rootdirectory: join(folder, 'data') }, s3 }
+  const http = { addr: `127.0.0.1:${await freePort()}` }
+  const file = await writeConfig(folder, JSON.stringify({ version: '0.1', storage, http }))
+  const start = performance.now()
+  const { code, stdout, stderr } = await entrepot(['serve', file], { env })
+  assert.equal(code, 1, `${stdout}${stderr}`)
+  assert.ok(performance.now() - start < 10_000, `it took ${performance.now() - start} ms`)
+  assert.doesNotMatch(`${stdout}${stderr}`, /canary|entrepot-test-secret/, 'a secret is shown')
+  return stderr
+}
+
+test('a start says what is wrong with the bucket or its keys, and what to do', async (t) => {
+  if (!isMinioPresent(t)) return
+  const right = await place('failed-starts')
+  const nobody = `http://127.0.0.1:${await freePort()}`
+  const cases: [object, RegExp][] = [
+    [{ bucket: 'absent' }, /the bucket "absent" at http.*there is no such bucket: create it/],
+    [{ accesskey: 'nobody' }, /does not know the access key: correct "storage\.s3\.accesskey"/],
+    [{ secretkey: 'canary-1b' }, /secret key does not belong to the access key: correct "storage\.s3\.secretkey"/],
+    [{ regionendpoint: nobody }, /nothing answers there: start the store, or correct "storage\.s3\.regionendpoint"/],
+  ]
+  for (const [wrong, message] of cases) assert.match(await failedStart(t, { ...right, ...wrong }), message)
+  const { accesskey: _accessKey, secretkey: _secretKey, ...keyless } = right
+  const withoutKeys = { AWS_EC2_METADATA_DISABLED: 'true', HOME: await temporaryFolder(t) }
+  assert.match(await failedStart(t, keyless, withoutKeys), /there are no credentials: set "storage\.s3\.accesskey"/)
+})
+
+test('a start beside blobs in the bucket whose database is missing is refused', async (t) => {
+  if (!isMinioPresent(t)) return
+  const s3 = await place('lost-database')
+  const registry = await startRegistry(t, { config: { storage: { s3 } } })
+  await new RegistryClient(registry.url).pushBlob(uniqueName())
+  assert.match(await failedStart(t, s3), /the bucket "registry" at http.* has blobs, but their database .* is missing/)
+})
+
+test('while the bucket is away the server is not ready and says why, and works again when it is back', async (t) => {
+  if (!isMinioPresent(t)) return
+  const minio = await startMinio()
+  t.after(async () => minio.remove())
+  const debug = `127.0.0.1:${await freePort()}`
+  const config = { storage: { s3: minio.storage }, health: HEALTH, http: { debug: { addr: debug } } }
+  const registry = await startRegistry(t, { config })
+  const client = new RegistryClient(registry.url)
+  const [name, large] = [uniqueName(), randomBlob(2 * MIB)]
+  const { digest } = await client.pushBlob(name, large)
+  await minio.stop()
+  const readiness = async () => (await fetch(`http://${debug}/readyz`)).text()
+  await until(
+    async () => (await readiness()).includes('nothing answers there'),
+    20_000,
+    () => registry.output(),
+  )
+  assert.match(await readiness(), /"storage":"the bucket \\"registry\\" at http/)
+  const pushed = await fetch(`${registry.url}/v2/${name}/blobs/uploads/?digest=${digestOf('lost')}`, {
+    method: 'POST',
+    body: 'lost',
+  })
+  assert.equal(pushed.status, 503)
+  assert.ok(Number(pushed.headers.get('retry-after')) > 0)
+  await minio.start()
+  await until(
+    async () => (await fetch(`http://${debug}/readyz`)).ok,
+    20_000,
+    () => registry.output(),
+  )
+  await client.pushBlob(name, Buffer.from('lost'))
+  const pulled = await client.get(`/v2/${name}/blobs/${digest}`)
+  assert.ok(pulled.body.equals(large))
+})
+
+test('what nothing needs any more leaves the bucket', async (t) => {
+  if (!isMinioPresent(t)) return
+  const s3 = await place('collected')
+  const maintenance = { trash: { age: '0s' }, garbagecollection: { age: '1s', interval: '200ms' } }
+  const registry = await startRegistry(t, { config: { storage: { s3, maintenance } } })
+  const client = new RegistryClient(registry.url)
+  const name = uniqueName()
+  const { descriptor } = await client.pushImage(name, { reference: 'v1' })
+  const { folder } = await server()
+  const objects = async () => readdir(join(folder, 'collected', 'objects')).catch(() => [])
+  assert.equal((await objects()).length, 3)
+  assert.equal((await client.delete(`/v2/${name}/manifests/${descriptor.digest}`)).status, 202)
+  await until(
+    async () => (await objects()).length === 0,
+    20_000,
+    () => registry.output(),
+  )
+})
+
+test('an upload goes on on another instance, which serves it, too', async (t) => {
+  if (!isMinioPresent(t) || !(await isPostgresPresent(t))) return
+  const cluster = await startPostgres()
+  t.after(async () => cluster.remove())
+  const config = { storage: { s3: await place('instances') }, database: { url: cluster.url('postgres') } }
+  const [one, other] = [await startRegistry(t, { config }), await startRegistry(t, { config })]
+  const [first, second] = [new RegistryClient(one.url), new RegistryClient(other.url)]
+  const [name, content] = [uniqueName(), randomBlob(13 * MIB)]
+  const digest = digestOf(content)
+  const url = await first.startUpload(name)
+  const onOther = other.url + new URL(url).pathname
+  const cuts = [0, 1000, 6 * MIB, 6 * MIB + 5, content.length]
+  for (const [index, start] of cuts.slice(0, -1).entries()) {
+    const end = cuts[index + 1] ?? content.length
+    const answer = await (index % 2 === 0 ? first : second).patchChunk(
+      index % 2 === 0 ? url : onOther,
+      content.subarray(start, end),
+      `${start}-${end - 1}`,
+    )
+    assert.equal(answer.status, 202)
+    assert.equal(answer.header('range'), `0-${end - 1}`)
+  }
+  await one.kill()
+  assert.equal((await second.putBlob(onOther, digest)).status, 201)
+  assert.ok((await second.get(`/v2/${name}/blobs/${digest}`)).body.equals(content))
+  await one.start()
+  assert.ok((await first.get(`/v2/${name}/blobs/${digest}`)).body.equals(content))
+})
+
+test('checking the content of a bucket is refused, as this version cannot', async (t) => {
+  const folder = await temporaryFolder(t)
+  const file = await writeConfig(folder, 'version: 0.1\nstorage: {s3: {bucket: b, region: us-east-1}}\n')
+  const { code, stderr } = await entrepot(['fsck', file])
+  assert.notEqual(code, 0)
+  assert.match(stderr, /"storage\.s3" names a bucket/)
+})
