@@ -14,10 +14,14 @@ export class BufferPool {
   #keptBytes = 0
   #taken = 0
 
-  /** A buffer whose size depends on how many are in use; what it holds is left over from others. */
-  take(): Buffer {
+  /**
+   * A buffer whose size depends on how many are in use; what it holds is left over from others.
+   * @param neededBytes no more is of use.
+   */
+  take(neededBytes = Number.POSITIVE_INFINITY): Buffer {
     this.#taken++
-    const size = SIZES.find(({ upTo }) => this.#taken <= upTo)?.bytes ?? 64 * KIB
+    const allowed = SIZES.find(({ upTo }) => this.#taken <= upTo)?.bytes ?? 0
+    const size = SIZES.findLast(({ bytes }) => bytes >= Math.min(neededBytes, allowed))?.bytes ?? 64 * KIB
     const kept = this.#free.get(size)?.pop()
     if (kept === undefined) return Buffer.allocUnsafeSlow(size)
     this.#keptBytes -= size

@@ -58,14 +58,13 @@ export class ContentSender {
   /**
    * Answers with the status and headers that the reply has so far, and a part of the content, which is closed at the
    * end. When the content is shorter than it said, or the client goes away, the connection is cut: never does an answer
-   * look complete that is not. Content that is still being checked is copied, and its last piece waits for that.
+   * look complete that is not. Of content that is still being checked the last piece waits for that.
    */
   async send(reply: FastifyReply, content: SendableContent, range: ByteRange): Promise<void> {
     reply.hijack()
     const response: Response = reply.raw
     const check = content.check?.begin(range.end + 1 - range.start) === true ? content.check : undefined
-    // What the kernel was told to send it may read later than what was checked.
-    const kernel = check === undefined && canUseKernel(response) ? this.#kernel : undefined
+    const kernel = canUseKernel(response) ? this.#kernel : undefined
     const idle = setTimeout(() => cut(response), PATIENCE * this.#idleTimeoutMs)
     try {
       for (const [name, value] of Object.entries(reply.getHeaders())) {
@@ -75,7 +74,7 @@ export class ContentSender {
       const transfer = new Transfer(response, content, () => void idle.refresh())
       await (content.descriptor === undefined || kernel === undefined
         ? this.#sendByCopy(transfer, range, check)
-        : this.#sendByKernel(transfer, kernel, { ...range, file: content.descriptor }))
+        : this.#sendByKernel(transfer, { kernel, file: content.descriptor }, range, check))
       response.end()
     } catch (error) {
       if (!(error instanceof ClientGoneError)) {
@@ -112,16 +111,23 @@ export class ContentSender {
     }
   }
 
-  /** What is in the page cache goes from the kernel to the connection; everything else, and any doubt, by copy. */
+  /**
+   * What is in the page cache goes from the kernel to the connection; everything else, any doubt, and the last bytes of
+   * what is still being checked, by copy.
+   */
   async #sendByKernel(
     transfer: Transfer,
-    kernel: KernelSend,
-    { start, end, file }: ByteRange & { file: number },
+    { kernel, file }: { kernel: KernelSend; file: number },
+    { start, end }: ByteRange,
+    check: ContentCheck | undefined,
   ): Promise<void> {
+    const kernelEnd = check === undefined ? end : end - SIGNAL_BYTES
     // The first bytes are written together with the headers, before which nothing may be sent.
-    let position = start + (await this.#copyOnce(transfer, { start, end: Math.min(end, start + SIGNAL_BYTES - 1) }))
-    while (position <= end) {
-      const limit = Math.min(end + 1, position + KERNEL_TURN_BYTES)
+    let position = start
+    if (start <= kernelEnd)
+      position += await this.#copyOnce(transfer, { start, end: Math.min(kernelEnd, start + SIGNAL_BYTES - 1) })
+    while (position <= kernelEnd) {
+      const limit = Math.min(kernelEnd + 1, position + KERNEL_TURN_BYTES)
       const sent = sendWhatIsTaken(
         kernel,
         { connection: descriptorOf(transfer.response.socket), file },
@@ -134,14 +140,15 @@ export class ContentSender {
         await setImmediate()
       } else {
         const length = sent.isCached ? SIGNAL_BYTES : KERNEL_CALL_BYTES
-        position += await this.#copyOnce(transfer, { start: position, end: Math.min(end, position + length - 1) })
+        position += await this.#copyOnce(transfer, { start: position, end: Math.min(kernelEnd, position + length - 1) })
       }
     }
+    if (check !== undefined) await sendLast(transfer, { start: position, end }, check)
   }
 
   /** Reads and writes what one buffer takes; gives the number of bytes. */
   async #copyOnce(transfer: Transfer, { start, end }: ByteRange): Promise<number> {
-    const buffer = this.#buffers.take()
+    const buffer = this.#buffers.take(end + 1 - start)
     let isDone = false
     try {
       const bytes = await transfer.read(buffer, start, end)
@@ -188,6 +195,18 @@ function sendWhatIsTaken(
     position += sent
   }
   return { position, isCached: true }
+}
+
+/** Sends the end of what is being checked. It is read before the check has ended, and written after that. */
+async function sendLast(transfer: Transfer, { start, end }: ByteRange, check: ContentCheck): Promise<void> {
+  const buffer = Buffer.allocUnsafeSlow(SIGNAL_BYTES)
+  let position = start
+  while (position <= end) {
+    const bytes = await transfer.read(buffer, position, end)
+    position += bytes.byteLength
+    if (position > end) await transfer.wait(check.confirm())
+    await transfer.write(bytes)
+  }
 }
 
 /** The client went away; there is nobody left to tell. */
