@@ -4,6 +4,7 @@ import { configPrint } from './commands/config-print.ts'
 import { gc } from './commands/gc.ts'
 import { fsck } from './commands/fsck.ts'
 import { importDistribution } from './commands/import-distribution.ts'
+import { job } from './commands/job.ts'
 import { serve } from './commands/serve.ts'
 import { trash } from './commands/trash.ts'
 import { version } from './commands/version.ts'
@@ -30,6 +31,7 @@ export function createProgram(current: string): Command {
   program.addCommand(gc())
   program.addCommand(trash())
   program.addCommand(new Command('import').description('take images over').addCommand(importDistribution()))
+  program.addCommand(job())
   program.addCommand(version(current))
   prepare(program, [program.name()])
   return program

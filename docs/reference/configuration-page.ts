@@ -7,6 +7,7 @@ const SOURCES = [
   'server/src/config/storage-schema.ts',
   'server/src/config/cdn-schema.ts',
   'server/src/config/s3-schema.ts',
+  'server/src/config/jobs-schema.ts',
   'server/src/config/known-keys.ts',
   'docs/reference/configuration-page.ts',
 ]

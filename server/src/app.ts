@@ -25,6 +25,7 @@ import {
   registerOci,
   repositoryOf,
 } from '#formats/oci'
+import type { Purging } from '#core/cdn'
 import { steadyNow } from '#platform/clock'
 import { type Database, lockFolder } from '#platform/database'
 import { makeDurableFolder, Reserve, withReserve } from '#platform/disk'
@@ -41,15 +42,16 @@ import {
 import type { Logger } from '#platform/log'
 import { type Garbage, listenOnSocket, registerManagement, socketIn } from '#management'
 import { Transfers } from '#transfer'
+import { createCdnPurging, createJobs, startJobs } from './background.ts'
 import type { Config } from './config/index.ts'
 import { openContentStore } from './content-store.ts'
+import { createDebugServer } from './debug-server.ts'
 import { createDelivery } from './delivery.ts'
 import { isWithoutMetadata, openMetadata } from './metadata.ts'
 import type { Management, ManagementOptions, Registry } from './running.ts'
 import {
   accessOptions,
   contentPolicy,
-  debugServerOptions,
   healthChecks,
   httpServerOptions,
   managementServerOptions,
@@ -85,6 +87,7 @@ export async function createRegistry(config: Config, version: string, log: Logge
   const debugServer = await createDebugServer(config, { metrics, health, log })
   const managementServer = await createManagementServer(config, { ...storage, metrics, log })
   const stopMaintenance = startMaintenance(config, { ...storage, log })
+  const stopJobs = startJobs(config, { database: storage.deletions, metrics, log })
   return {
     listen: async () => {
       await listenOnSocket(managementServer, socketIn(folder), log.child({ module: 'management' }))
@@ -100,6 +103,7 @@ export async function createRegistry(config: Config, version: string, log: Logge
     close: async () => {
       health.drain()
       await storage.transfers.end()
+      await stopJobs()
       await stopMaintenance()
       await server.drain(config.http.draintimeout)
       await debugServer?.drain(0)
@@ -173,17 +177,19 @@ async function openStorage(config: Config, { metrics, log }: Pick<Foundation, 'm
     policy: contentPolicy(config, () => metrics.observeDamage()),
   })
   const policy = manifestPolicy(config)
+  const purging = createCdnPurging(config)
   return {
     folder,
     database,
     deletions,
+    purging,
     reserve,
     store,
     blobs,
     policy,
     transfers: new Transfers({ database, blobs, policy, maxManifestBytes: config.limits.manifestsize }),
     uploads,
-    garbage: createGarbage(config, { database: deletions, store, contentTurns, metrics, log }),
+    garbage: createGarbage(config, { database: deletions, store, contentTurns, purging, metrics, log }),
   }
 }
 
@@ -195,12 +201,16 @@ function createGarbage(
     store: BlobStore
     /** By digest: content is either stored and made known, or removed. */
     contentTurns: Turns
+    purging: Purging | undefined
   },
 ): Garbage {
-  const { database, store, contentTurns, metrics, log } = foundation
+  const { database, store, contentTurns, purging, metrics, log } = foundation
   const { garbagecollection, trash } = config.storage.maintenance
   const { age, interval, schedule, rate } = garbagecollection
-  const beforeRun = createOciMaintenance({ database, log: log.child({ module: 'trash' }) }, ociMaintenance(config))
+  const beforeRun = createOciMaintenance(
+    { database, purging, log: log.child({ module: 'trash' }) },
+    ociMaintenance(config),
+  )
   const runs = new GarbageRuns({
     collector: new GarbageCollector(
       { database, store, contentTurns, references: ociReferences, beforeRun },
@@ -223,6 +233,8 @@ interface Storage extends ManifestDependencies {
   readonly store: BlobStore
   /** The database for what makes room: on a full disk it has the reserve. */
   readonly deletions: Database
+  /** What tells a CDN of deletions. */
+  readonly purging: Purging | undefined
   readonly reserve: Reserve
   readonly uploads: Uploads
   readonly garbage: Garbage
@@ -261,7 +273,7 @@ function startMaintenance(config: Config, foundation: Pick<Foundation, 'log'> & 
 
 /** The listener that clients use. */
 async function createMainServer(config: Config, foundation: Foundation & Storage): Promise<HttpServer> {
-  const { database, deletions, blobs, policy, uploads, reserve, metrics, log } = foundation
+  const { database, deletions, blobs, policy, purging, uploads, reserve, metrics, log } = foundation
   const access = createAccess(accessOptions(config))
   const prefix = config.http.prefix.replace(/\/+$/, '')
   const server = await createHttpServer(httpServerOptions(config), {
@@ -291,26 +303,11 @@ async function createMainServer(config: Config, foundation: Foundation & Storage
     }),
     access,
     policy,
-    deletion: { database: deletions, hasTrash: config.storage.maintenance.trash.age > 0 },
+    deletion: { database: deletions, hasTrash: config.storage.maintenance.trash.age > 0, purging },
     links: createLinks(prefix, config.http.relativeurls ? '' : (config.http.host ?? '').replace(/\/+$/, '')),
     limits: ociLimits(config),
     delivery: createDelivery(config, prefix),
   })
-  return server
-}
-
-/** The listener that only operators reach, where CNCF distribution has it; undefined when none is configured. */
-async function createDebugServer(config: Config, foundation: Foundation): Promise<HttpServer | undefined> {
-  const { debug } = config.http
-  if (debug?.addr === undefined) return undefined
-  const server = await createHttpServer(debugServerOptions(config, debug.addr), {
-    log: foundation.log.child({ module: 'debug' }),
-    metrics: foundation.metrics,
-    authorize: () => {},
-    rewriteUrl: (url) => url,
-  })
-  const metricsPath = debug.prometheus.enabled ? debug.prometheus.path : undefined
-  registerOperations(server.app, foundation, { metricsPath, metricsRight: 'public', isForOperators: true })
   return server
 }
 
@@ -331,6 +328,7 @@ async function createManagementServer(
     manifests: { database, blobs, policy },
     transfers,
     deletions,
+    jobs: createJobs(config, deletions),
     isReadOnly: config.storage.maintenance.readonly.enabled,
   })
   return server

@@ -10,7 +10,8 @@ export type { Management } from './running.ts'
 export type { GarbageRun } from '#core/blobs'
 export type { ForgottenTrash, Restored, TrashEntry, TrashPage } from '#formats/oci'
 export type { ImportCounts, ImportEvent, Skipped } from '#transfer'
-export type { GarbageAnswer, GarbageRunsAnswer } from '#management'
+export type { Job, JobPage } from '#platform/jobs'
+export type { GarbageAnswer, GarbageRunsAnswer, JobLinesAnswer } from '#management'
 
 /** Where the server that works in the configured data folder answers commands. */
 export function managementSocket(config: Config): string {

@@ -42,6 +42,31 @@ const signing = z
     if (type === 'cloudfront' && privatekey === undefined) missing('privatekey')
   })
 
+const purge = z
+  .strictObject({
+    provider: oneOf(['none', 'cloudflare'])
+      .default('none')
+      .meta(
+        about(
+          'Whose API is told of deleted manifests, tags and blobs, so that the CDN forgets them, too.',
+          '清单、标签和 blob 被删除后，通知哪家 CDN 的 API 清除缓存。',
+        ),
+      ),
+    zone: text.min(1).optional().meta(about('The id of the zone at Cloudflare.', 'Cloudflare 的区域（zone）ID。')),
+    token: text
+      .min(1)
+      .optional()
+      .meta(about('A token with the permission to purge the cache.', '具有清除缓存权限的 API 令牌。')),
+    api: httpUrl.default('https://api.cloudflare.com/client/v4').meta(about('The URL of the API.', 'API 的 URL。')),
+  })
+  .superRefine(({ provider, zone, token }, context) => {
+    if (provider === 'none') return
+    for (const [key, value] of Object.entries({ zone, token })) {
+      if (value !== undefined) continue
+      context.addIssue({ code: 'custom', path: [key], message: `a value, as "provider: ${provider}" needs it` })
+    }
+  })
+
 /** A CDN before the registry. */
 export const cdn = z.strictObject({
   baseurl: originUrl
@@ -64,6 +89,7 @@ export const cdn = z.strictObject({
     .default(3_600)
     .meta(about('How many seconds others keep it.', '其他客户端缓存这些内容的秒数。')),
   signing: signing.prefault({}),
+  purge: purge.prefault({}),
 })
 
 const middlewareOptions = z.strictObject({

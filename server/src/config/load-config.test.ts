@@ -126,6 +126,12 @@ const SAMPLES: Readonly<Record<string, unknown>> = {
   'cdn.signing.keypairid': 'K2',
   'cdn.signing.privatekey': '/etc/cdn.pem',
   'cdn.signing.duration': '5m',
+  'cdn.purge.provider': 'cloudflare',
+  'cdn.purge.zone': '023e105f4ecef8ad9ca31a8372d0c353',
+  'cdn.purge.token': 't0ken',
+  'cdn.purge.api': 'http://127.0.0.1:8080/client/v4',
+  'jobs.concurrency': 2,
+  'jobs.lease': '10s',
 }
 const KEYS = Object.keys(SAMPLES)
 /** Keys that are not complete without others. */
@@ -133,6 +139,7 @@ const COMPANIONS: readonly { readonly of: RegExp; readonly keys: readonly string
   { of: /^http\.tls\./, keys: ['http.tls.certificate', 'http.tls.key'] },
   { of: /^storage\.s3\./, keys: ['bucket', 'region', 'accesskey', 'secretkey'].map((key) => `storage.s3.${key}`) },
   { of: /^cdn\.signing\.type$/, keys: ['cdn.signing.secret'] },
+  { of: /^cdn\.purge\.provider$/, keys: ['cdn.purge.zone', 'cdn.purge.token'] },
 ]
 
 /** The keys with those that they are not complete without. */

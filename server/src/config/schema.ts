@@ -17,6 +17,7 @@ import {
 } from './values.ts'
 import { cdn, middleware } from './cdn-schema.ts'
 import { database } from './database-schema.ts'
+import { jobs } from './jobs-schema.ts'
 import { storage } from './storage-schema.ts'
 
 const log = z.strictObject({
@@ -289,6 +290,7 @@ export const configSchema = z.strictObject({
   limits: limits.prefault({}),
   middleware: middleware.prefault({}),
   cdn: cdn.optional(),
+  jobs: jobs.prefault({}),
 })
 
 export type ParsedConfig = z.output<typeof configSchema>

@@ -4,6 +4,7 @@ import type { GarbageRuns, GarbageSchedule, GarbageSurvey } from '#core/blobs'
 import type { ManifestDependencies } from '#formats/oci'
 import type { Database } from '#platform/database'
 import type { Transfers } from '#transfer'
+import type { Jobs } from '#platform/jobs'
 
 /** What removes what nothing needs, and says what that is. */
 export interface Garbage {
@@ -20,6 +21,7 @@ export interface ManagementContext {
   readonly transfers: Transfers
   /** The database for what makes room. */
   readonly deletions: Database
+  readonly jobs: Jobs
   /** Whether nothing may be changed. */
   readonly isReadOnly: boolean
 }

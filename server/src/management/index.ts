@@ -5,17 +5,23 @@
  */
 import type { FastifyInstance } from 'fastify'
 import type { ManagementContext, ManagementRoute } from './context.ts'
+import { cancelJob } from './routes/cancel-job.ts'
 import { emptyTrash } from './routes/empty-trash.ts'
 import { getGarbage } from './routes/get-garbage.ts'
 import { importDistribution } from './routes/import-distribution.ts'
+import { getJob } from './routes/get-job.ts'
 import { listGarbageRuns } from './routes/list-garbage-runs.ts'
+import { listJobLines } from './routes/list-job-lines.ts'
+import { listJobs } from './routes/list-jobs.ts'
 import { listTrash } from './routes/list-trash.ts'
 import { restoreFromTrash } from './routes/restore-from-trash.ts'
+import { retryJob } from './routes/retry-job.ts'
 import { runGarbageCollection } from './routes/run-garbage-collection.ts'
 
 export type { Garbage } from './context.ts'
 export type { GarbageAnswer } from './routes/get-garbage.ts'
 export type { GarbageRunsAnswer } from './routes/list-garbage-runs.ts'
+export type { JobLinesAnswer } from './routes/list-job-lines.ts'
 export { listenOnSocket, socketIn } from './management-socket.ts'
 
 const ROUTES: readonly ManagementRoute[] = [
@@ -26,6 +32,11 @@ const ROUTES: readonly ManagementRoute[] = [
   restoreFromTrash,
   emptyTrash,
   importDistribution,
+  listJobs,
+  getJob,
+  listJobLines,
+  cancelJob,
+  retryJob,
 ]
 
 /** Adds the operations to a server: their bodies, where they take one, are JSON of up to 1 MiB. */

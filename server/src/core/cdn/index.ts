@@ -4,4 +4,5 @@
  */
 export { type CacheHeaders, createCacheHeaders } from './cache-headers.ts'
 export { type BlobRedirects, createBlobRedirects, type RedirectOptions } from './blob-redirects.ts'
+export { createCloudflarePurge, createPurging, PURGE_KIND, type Purging } from './purging.ts'
 export { createUrlSigner, type SigningOptions, type UrlSigner } from './url-signing.ts'

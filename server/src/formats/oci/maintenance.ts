@@ -1,3 +1,4 @@
+import type { Purging } from '#core/cdn'
 import { steadyNow } from '#platform/clock'
 import type { Database, Transaction } from '#platform/database'
 import type { Logger } from '#platform/log'
@@ -19,17 +20,17 @@ export interface OciMaintenance {
  * @returns does it once; it asks before each step whether to stop early.
  */
 export function createOciMaintenance(
-  dependencies: { database: Database; log: Logger },
+  dependencies: { database: Database; purging: Purging | undefined; log: Logger },
   options: OciMaintenance,
 ): (isEnding: () => boolean) => Promise<void> {
-  const { database, log } = dependencies
+  const { database, purging, log } = dependencies
   const { trashAgeMs, untagged } = options
   return async (isEnding) => {
     if (untagged !== undefined) {
       const { isDryRun } = untagged
       const text = isDryRun ? 'a manifest without a tag would be deleted' : 'a manifest without a tag was deleted'
       await deleteUntaggedManifests(
-        { database, hasTrash: trashAgeMs > 0 },
+        { database, hasTrash: trashAgeMs > 0, purging },
         { ...untagged, isEnding, onDelete: (manifest) => log.info({ ...manifest, dryRun: isDryRun }, text) },
       )
     }

@@ -1,9 +1,11 @@
 import type { Reference } from '@entrepot/oci'
+import type { Purging } from '#core/cdn'
 import { steadyNow } from '#platform/clock'
 import type { Database } from '#platform/database'
 import { deleteManifestRow, findParent } from './manifest-rows.ts'
 import { inUse, manifestUnknown, requireRepository } from './manifests.ts'
-import { deleteTagRow } from './tag-rows.ts'
+import { manifestPath } from './paths.ts'
+import { deleteTagRow, findTagsOf } from './tag-rows.ts'
 import { moveManifestToTrash, moveTagToTrash } from './trash-rows.ts'
 
 export interface ManifestDeletion {
@@ -11,6 +13,8 @@ export interface ManifestDeletion {
   readonly database: Database
   /** Whether what is deleted rests in the trash first. */
   readonly hasTrash: boolean
+  /** What has a CDN forget it; undefined where there is none to be told. */
+  readonly purging: Purging | undefined
 }
 
 /**
@@ -22,7 +26,7 @@ export async function deleteManifest(
   repository: string,
   reference: Reference,
 ): Promise<void> {
-  const { database, hasTrash } = dependencies
+  const { database, hasTrash, purging } = dependencies
   const deletion = { deletedAt: steadyNow(), reason: 'request' } as const
   await database.transaction(async (transaction) => {
     const repositoryId = await requireRepository(transaction, repository)
@@ -31,16 +35,21 @@ export async function deleteManifest(
       const isDeleted = hasTrash
         ? await moveTagToTrash(transaction, repositoryId, tag, deletion)
         : await deleteTagRow(transaction, repositoryId, tag)
-      if (isDeleted) return
-      throw manifestUnknown(`the repository has no tag "${tag}"`, { tag })
+      if (!isDeleted) throw manifestUnknown(`the repository has no tag "${tag}"`, { tag })
+      await purging?.purge(transaction, [manifestPath(repository, tag)])
+      return
     }
     const { digest } = reference
     const parent = await findParent(transaction, repositoryId, digest)
     if (parent !== undefined) throw inUse(`the index ${parent} needs this manifest; delete that first`, parent)
+    const tags = purging === undefined ? [] : await findTagsOf(transaction, repositoryId, digest)
     const isDeleted = hasTrash
       ? await moveManifestToTrash(transaction, repositoryId, digest, deletion)
       : await deleteManifestRow(transaction, repositoryId, digest)
-    if (isDeleted) return
-    throw manifestUnknown(`the repository has no manifest ${digest}`, { digest })
+    if (!isDeleted) throw manifestUnknown(`the repository has no manifest ${digest}`, { digest })
+    await purging?.purge(
+      transaction,
+      [digest, ...tags].map((name) => manifestPath(repository, name)),
+    )
   })
 }

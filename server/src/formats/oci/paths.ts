@@ -60,6 +60,15 @@ export interface Links {
   next(path: string, query: URLSearchParams | Record<string, string>): string
 }
 
+/** The path of a manifest by digest or tag, without what may stand before `/v2/`. */
+export const manifestPath = (repository: string, reference: string) => `/v2/${repository}/manifests/${reference}`
+
+/** The paths of a blob: for clients, and for a CDN that they were led to. */
+export function blobPaths(repository: string, digest: Digest): readonly string[] {
+  const path = `/v2/${repository}/blobs/${digest}`
+  return [path, `/cdn${path}`]
+}
+
 /**
  * @param prefix what stands before `/v2/`: empty, or a path without a slash at the end.
  * @param origin scheme and host where they are to be named; empty makes URLs relative to the server's root, which is

@@ -1,9 +1,11 @@
 import { type Digest, RegistryError } from '@entrepot/oci'
 import type { Blobs, ServedContent } from '#core/blobs'
+import type { Purging } from '#core/cdn'
 import { ensureRepository, findRepositoryId, findRepositoryName } from '#core/repositories'
 import { type Database, ReadCache } from '#platform/database'
 import { findParent } from './manifest-rows.ts'
 import { inUse, requireRepository } from './manifests.ts'
+import { blobPaths } from './paths.ts'
 
 interface BlobDependencies {
   readonly database: Database
@@ -79,12 +81,17 @@ export async function mountBlob(
  * Takes a blob from a repository; other repositories keep it.
  * @throws RegistryError NAME_UNKNOWN, BLOB_UNKNOWN, UNSUPPORTED when a manifest needs it
  */
-export async function deleteBlob(dependencies: BlobDependencies, repository: string, digest: Digest): Promise<void> {
+export async function deleteBlob(
+  dependencies: BlobDependencies & { readonly purging: Purging | undefined },
+  repository: string,
+  digest: Digest,
+): Promise<void> {
   await dependencies.database.transaction(async (transaction) => {
     const repositoryId = await requireRepository(transaction, repository)
     const parent = await findParent(transaction, repositoryId, digest)
     if (parent !== undefined) throw inUse(`the manifest ${parent} needs this blob; delete that first`, parent)
     if (!(await dependencies.blobs.unlink(transaction, repositoryId, digest))) throw blobUnknown(repository, digest)
+    await dependencies.purging?.purge(transaction, blobPaths(repository, digest))
   })
 }
 

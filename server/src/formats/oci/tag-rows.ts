@@ -61,6 +61,22 @@ export async function deleteTagRow(
   return result.numDeletedRows > 0n
 }
 
+/** The tags that stand for a manifest. */
+export async function findTagsOf(
+  connection: Connection,
+  repositoryId: RepositoryId,
+  digest: Digest,
+): Promise<string[]> {
+  const rows = await connection
+    .withTables<TagTables>()
+    .selectFrom('tags')
+    .select('name')
+    .where('repository_id', '=', repositoryId)
+    .where('digest', '=', digest)
+    .execute()
+  return rows.map((row) => row.name)
+}
+
 /** Up to `limit` tags after `after`, in the order of their bytes. */
 export async function listTagNames(
   connection: Connection,

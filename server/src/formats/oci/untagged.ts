@@ -5,6 +5,7 @@ import { steadyNow } from '#platform/clock'
 import type { Connection } from '#platform/database'
 import type { ManifestDeletion } from './manifest-deletion.ts'
 import { deleteManifestRow } from './manifest-rows.ts'
+import { manifestPath } from './paths.ts'
 import { moveManifestToTrash } from './trash-rows.ts'
 import {
   deleteUntagged,
@@ -95,7 +96,7 @@ async function deleteNoted(dependencies: ManifestDeletion, options: UntaggedOpti
       const repository = (await findRepositoryName(database.read, repositoryId)) ?? ''
       const gone = options.isDryRun
         ? await findUntagged(database.read, repositoryId, keys)
-        : await deleteStillUntagged(dependencies, repositoryId, keys, before)
+        : await deleteStillUntagged(dependencies, { repositoryId, repository }, keys, before)
       for (const digest of gone) options.onDelete({ repository, digest })
       if (!options.isDryRun) deleted += gone.size
     }
@@ -108,8 +109,8 @@ async function deleteNoted(dependencies: ManifestDeletion, options: UntaggedOpti
 
 /** Decides in the transaction that deletes: a push may have come in between. */
 async function deleteStillUntagged(
-  { database, hasTrash }: ManifestDeletion,
-  repositoryId: RepositoryId,
+  { database, hasTrash, purging }: ManifestDeletion,
+  { repositoryId, repository }: { repositoryId: RepositoryId; repository: string },
   digests: readonly Digest[],
   before: number,
 ): Promise<ReadonlySet<Digest>> {
@@ -121,6 +122,10 @@ async function deleteStillUntagged(
       if (hasTrash) await moveManifestToTrash(transaction, repositoryId, digest, deletion)
       else await deleteManifestRow(transaction, repositoryId, digest)
     }
+    await purging?.purge(
+      transaction,
+      [...untagged].map((digest) => manifestPath(repository, digest)),
+    )
     return untagged
   })
 }

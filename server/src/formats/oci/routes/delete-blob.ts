@@ -10,7 +10,7 @@ export const deleteBlob: OciRoute = (context) => ({
   handler: async (request, reply) => {
     const digest = parseDigest(pathParameter(request, 'digest'))
     const { blobs, deletion } = context
-    await removeBlob({ database: deletion.database, blobs }, requestedRepository(request), digest)
+    await removeBlob({ ...deletion, blobs }, requestedRepository(request), digest)
     return reply.code(202).send()
   },
 })
