@@ -33,6 +33,15 @@ const HTTP2_SETTINGS = {
   maxConcurrentStreams: 250,
   maxHeaderListSize: MAX_HEADER_BYTES,
 }
+/**
+ * A client may end so many requests at once, and 33 in each further second, before it is done with: each of them has cost
+ * the server the most of a request already (CVE-2023-44487).
+ */
+const HTTP2_LIMITS = {
+  settings: HTTP2_SETTINGS,
+  streamResetBurst: HTTP2_SETTINGS.maxConcurrentStreams,
+  streamResetRate: 33,
+}
 /** What all uploads of one connection may have on the way: clients rarely send more than eight at once. */
 const HTTP2_SESSION_WINDOW_BYTES = 8 * HTTP2_SETTINGS.initialWindowSize
 /** What nginx writes where the client went away before there was an answer. */
@@ -192,7 +201,7 @@ async function createApp(
     http2: true,
     http2SessionTimeout: options.keepAliveTimeoutMs,
     // Otherwise a value with a space at its end would vanish without a word: a Content-Range, for example.
-    https: { ...https, allowHTTP1: true, settings: HTTP2_SETTINGS, strictFieldWhitespaceValidation: false },
+    https: { ...https, ...HTTP2_LIMITS, allowHTTP1: true, strictFieldWhitespaceValidation: false },
   })
   app.server.on('session', (session: ServerHttp2Session) => {
     session.setLocalWindowSize(HTTP2_SESSION_WINDOW_BYTES)
