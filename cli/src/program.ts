@@ -5,6 +5,7 @@ import { gc } from './commands/gc.ts'
 import { fsck } from './commands/fsck.ts'
 import { importDistribution } from './commands/import-distribution.ts'
 import { job } from './commands/job.ts'
+import { migrateMetadata } from './commands/migrate-metadata.ts'
 import { serve } from './commands/serve.ts'
 import { trash } from './commands/trash.ts'
 import { version } from './commands/version.ts'
@@ -32,6 +33,9 @@ export function createProgram(current: string): Command {
   program.addCommand(trash())
   program.addCommand(new Command('import').description('take images over').addCommand(importDistribution()))
   program.addCommand(job())
+  program.addCommand(
+    new Command('migrate').description('move what is stored to another place').addCommand(migrateMetadata()),
+  )
   program.addCommand(version(current))
   prepare(program, [program.name()])
   return program

@@ -6,7 +6,7 @@ import { MIGRATIONS } from './migrations.ts'
 import { postgresOptions } from './settings.ts'
 
 /** Where SQLite keeps the metadata of a data folder. */
-const databaseIn = (folder: string) => join(folder, 'entrepot.db')
+export const databaseIn = (folder: string) => join(folder, 'entrepot.db')
 
 /**
  * Opens the database that the configuration names, and brings its schema up to date. Beginning anew beside old blobs is

@@ -45,6 +45,8 @@ test('every command tells with --help what it does, what it takes and an example
     'job logs',
     'job retry',
     'job show',
+    'migrate',
+    'migrate metadata',
     'serve',
     'trash',
     'trash empty',

@@ -5,6 +5,7 @@
 export type { Connection, Database, Transaction } from './database.ts'
 export { checkedValues } from './checked-value.ts'
 export { isPostgres, sharedNow } from './engine.ts'
+export { copyTables, firstFilledTable, type TableSize, tablesOf } from './copy-tables.ts'
 export { FolderInUseError, lockFolder } from './folder-lock.ts'
 export { appliedMigrations, isNewDatabase, isUnused, type Migration, migrate, SchemaTooNewError } from './migrations.ts'
 export { pagesOf } from './pages.ts'
