@@ -1,4 +1,5 @@
 import type { FileHandle } from 'node:fs/promises'
+import { freeChunk } from './free-chunk.ts'
 import type { Hashing } from './store.ts'
 
 const KIB = 1024
@@ -126,7 +127,7 @@ export class GatheredWriter {
       this.#budget.requireRoom()
       const passed = this.#hash === undefined ? chunks : await this.#hash.update(chunks)
       await writeAll(this.#file, passed, position)
-      for (const chunk of passed) free(chunk)
+      for (const chunk of passed) freeChunk(chunk)
       this.#unsyncedBytes += bytes
       if (this.#unsyncedBytes >= SYNCED_BYTES) this.#syncing ??= this.#sync()
     } catch (error) {
@@ -151,16 +152,6 @@ export class GatheredWriter {
   #throwFailure(): void {
     if (this.#failure !== undefined) throw this.#failure.reason
   }
-}
-
-/**
- * Gives a chunk's memory back at once. Left to the garbage collector, which sees how much there is and not how short it
- * lives, the chunks of a fast upload make it go over the whole heap many times a second.
- */
-function free(chunk: Uint8Array): void {
-  const { buffer } = chunk
-  // What is smaller may share its memory with others.
-  if (buffer instanceof ArrayBuffer && chunk.byteLength === buffer.byteLength) buffer.transfer(0)
 }
 
 async function writeAll(file: FileHandle, chunks: readonly Uint8Array[], position: number): Promise<void> {

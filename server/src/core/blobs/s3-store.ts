@@ -183,10 +183,13 @@ export class S3Store implements BlobStore {
     const reader = new ObjectReader(this.#bucket, place)
     const hash = new ContentHash(algorithm)
     try {
+      let chunk: Uint8Array = new Uint8Array(READ_SIZE_BYTES)
       for (let position = 0; position < place.sizeBytes;) {
-        const chunk = new Uint8Array(Math.min(READ_SIZE_BYTES, place.sizeBytes - position))
-        position += await reader.read(chunk, position)
-        await hash.update([chunk])
+        const length = await reader.read(chunk, position)
+        position += length
+        // The memory goes to a thread and comes back: it is filled again.
+        const [same] = await hash.update([length === chunk.byteLength ? chunk : chunk.slice(0, length)])
+        chunk = same ?? new Uint8Array(READ_SIZE_BYTES)
       }
       return await hash.digest()
     } finally {

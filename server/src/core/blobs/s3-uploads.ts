@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { type Bucket, ObjectReader, ObjectStoreError, ObjectWriter, PartBudget } from '#platform/s3'
+import { freeChunk } from './free-chunk.ts'
 import { objectKey, parseSegment, type Segment, segmentName, uploadFolder } from './s3-names.ts'
 import type { Hashing, StoredUpload } from './store.ts'
 
@@ -14,10 +15,11 @@ const HASHED_BYTES = 256 * 1024
  */
 export class S3Uploads {
   readonly #bucket: Bucket
-  readonly #budget = new PartBudget()
+  readonly #budget: PartBudget
 
   constructor(bucket: Bucket) {
     this.#bucket = bucket
+    this.#budget = new PartBudget(bucket.partBytes)
   }
 
   /** As `BlobStore.appendUpload`. */
@@ -95,10 +97,7 @@ export class S3Uploads {
     const objectId = randomUUID()
     const writer = new ObjectWriter(this.#bucket, objectKey(objectId), this.#budget)
     try {
-      for await (const chunk of chunks) {
-        const room = writer.add(chunk)
-        if (room !== undefined) await room
-      }
+      for await (const chunk of chunks) await writer.add(chunk)
       await writer.end()
     } catch (error) {
       await writer.abort().catch(() => {})
@@ -226,7 +225,10 @@ class GatheredChunks {
 
   async #pass(chunks: readonly Uint8Array[]): Promise<void> {
     const passed = this.#hash === undefined ? chunks : await this.#hash.update(chunks)
-    for (const bytes of passed) await this.#writing.add(bytes)
+    for (const bytes of passed) {
+      await this.#writing.add(bytes)
+      freeChunk(bytes)
+    }
   }
 }
 

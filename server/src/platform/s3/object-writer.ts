@@ -5,21 +5,40 @@ const MIB = 1024 * 1024
 /** All parts but the last must have so much (docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html). */
 const MIN_PART_BYTES = 5 * MIB
 const MAX_PARTS = 10_000
-/** When all writers together hold more, each sends what it has as soon as that may be a part. */
+/** When all writers together hold more, the next parts are the smallest that there may be. */
 const MAX_HELD_BYTES = 192 * MIB
 /** Parts of all writers that are on their way to the store. */
 const MAX_SENT_BYTES = 96 * MIB
 
-/** What all writers have in common: it bounds the memory that they take, however many there are. */
+/** An object that is smaller than this is gathered in a buffer of its size. */
+const SMALL_BYTES = 256 * 1024
+/** Buffers that are kept for the next parts: memory that is freed and taken again comes back late. */
+const MAX_KEPT = 4
+
+/** What all writers of a bucket have in common: it bounds the memory that they take, however many there are. */
 export class PartBudget {
+  readonly #partBytes: number
+  readonly #free: Buffer[] = []
   #heldBytes = 0
   #sentBytes = 0
   readonly #waiting: (() => void)[] = []
 
-  /** Notes that so many bytes more, or fewer, are held; tells whether parts should be small. */
-  hold(bytes: number): boolean {
-    this.#heldBytes += bytes
-    return this.#heldBytes > MAX_HELD_BYTES
+  constructor(partBytes: number) {
+    this.#partBytes = partBytes
+  }
+
+  /** A buffer for a part that has so many bytes already, and gets more. What else is in it is left over from others. */
+  takeBuffer(bytes: number): Buffer {
+    const size =
+      bytes <= SMALL_BYTES ? SMALL_BYTES : this.#heldBytes > MAX_HELD_BYTES ? MIN_PART_BYTES : this.#partBytes
+    this.#heldBytes += size
+    return (size === this.#partBytes ? this.#free.pop() : undefined) ?? Buffer.allocUnsafeSlow(size)
+  }
+
+  /** @param isIdle whether nobody can be reading it any more: then it is used again. */
+  giveBack(buffer: Buffer, isIdle: boolean): void {
+    this.#heldBytes -= buffer.byteLength
+    if (isIdle && buffer.byteLength === this.#partBytes && this.#free.length < MAX_KEPT) this.#free.push(buffer)
   }
 
   /** Runs work that sends so many bytes, when that many may be on their way. */
@@ -46,8 +65,9 @@ export class ObjectWriter {
   readonly #key: string
   readonly #budget: PartBudget
   readonly #parts: StoredPart[] = []
-  #gathered: Uint8Array[] = []
-  #gatheredBytes = 0
+  /** What is gathered, and how much of it is filled. */
+  #buffer: Buffer | undefined
+  #filledBytes = 0
   #multipart: OpenMultipart | undefined
   #sending: Promise<void> = Promise.resolve()
   #number = 0
@@ -68,36 +88,34 @@ export class ObjectWriter {
     return this.#number >= MAX_PARTS - 1
   }
 
-  /**
-   * Takes bytes, which must not change from then on.
-   * @returns what to wait for before the next ones, if anything. @throws the first failure.
-   */
-  add(bytes: Uint8Array): Promise<void> | undefined {
-    this.#gathered.push(bytes)
-    this.#gatheredBytes += bytes.byteLength
-    this.#sizeBytes += bytes.byteLength
-    const isShort = this.#budget.hold(bytes.byteLength)
-    const limit = isShort ? Math.min(MIN_PART_BYTES, this.#bucket.partBytes) : this.#bucket.partBytes
-    return this.#gatheredBytes >= limit ? this.#flush() : undefined
+  /** Copies bytes; waits while a part must be sent first. @throws the first failure. */
+  async add(bytes: Uint8Array): Promise<void> {
+    for (let start = 0; start < bytes.byteLength;) {
+      const buffer = this.#roomyBuffer(bytes.byteLength - start)
+      const taken = bytes.subarray(start, start + buffer.byteLength - this.#filledBytes)
+      buffer.set(taken, this.#filledBytes)
+      start += taken.byteLength
+      this.#filledBytes += taken.byteLength
+      this.#sizeBytes += taken.byteLength
+      if (this.#filledBytes === buffer.byteLength && buffer.byteLength > SMALL_BYTES) await this.#flush()
+    }
   }
 
   /** Writes the rest: after that the object is there. @throws the first failure. */
   async end(): Promise<void> {
     if (this.#multipart === undefined) {
-      const body = this.#takeGathered()
-      await this.#send(body, async () => this.#bucket.put(this.#key, body))
+      await this.#send(async (body) => this.#bucket.put(this.#key, body))
       return
     }
-    if (this.#gatheredBytes > 0) await this.#flush()
+    if (this.#filledBytes > 0) await this.#flush()
     await this.#sending
     await this.#complete(this.#multipart)
   }
 
   /** Gives up what was written. */
   async abort(): Promise<void> {
-    this.#budget.hold(-this.#gatheredBytes)
-    this.#gathered = []
-    this.#gatheredBytes = 0
+    if (this.#buffer !== undefined) this.#budget.giveBack(this.#buffer, true)
+    this.#buffer = undefined
     await this.#sending.catch(() => {})
     if (this.#multipart !== undefined) await this.#bucket.abortMultipart(this.#multipart)
   }
@@ -118,26 +136,40 @@ export class ObjectWriter {
   async #flush(): Promise<void> {
     await this.#sending
     this.#multipart ??= await this.#bucket.beginMultipart(this.#key)
-    const [multipart, number, body] = [this.#multipart, ++this.#number, this.#takeGathered()]
-    this.#sending = this.#send(body, async () => {
+    const [multipart, number] = [this.#multipart, ++this.#number]
+    this.#sending = this.#send(async (body) => {
       this.#parts.push(await this.#bucket.putPart(multipart, number, body))
     })
     // Whoever writes or ends next hears of it.
     this.#sending.catch(() => {})
   }
 
-  async #send(body: Uint8Array, work: () => Promise<void>): Promise<void> {
+  /** Sends what is gathered. */
+  async #send(work: (body: Uint8Array) => Promise<void>): Promise<void> {
+    const buffer = this.#buffer ?? Buffer.alloc(0)
+    const body = buffer.subarray(0, this.#filledBytes)
+    this.#buffer = undefined
+    this.#filledBytes = 0
+    let isSent = false
     try {
-      await this.#budget.send(body.byteLength, work)
+      await this.#budget.send(body.byteLength, async () => work(body))
+      isSent = true
     } finally {
-      this.#budget.hold(-body.byteLength)
+      // A request that failed may still be on its way.
+      this.#budget.giveBack(buffer, isSent)
     }
   }
 
-  #takeGathered(): Uint8Array {
-    const body = Buffer.concat(this.#gathered)
-    this.#gathered = []
-    this.#gatheredBytes = 0
-    return body
+  /** The buffer that is being filled, with room in it: a larger one where a small one is full. */
+  #roomyBuffer(moreBytes: number): Buffer {
+    const before = this.#buffer
+    if (before !== undefined && this.#filledBytes < before.byteLength) return before
+    const buffer = this.#budget.takeBuffer(this.#filledBytes + moreBytes)
+    if (before !== undefined) {
+      buffer.set(before)
+      this.#budget.giveBack(before, true)
+    }
+    this.#buffer = buffer
+    return buffer
   }
 }
