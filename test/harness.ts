@@ -77,7 +77,8 @@ export async function startRegistry(t: TestContext, options: TestRegistryOptions
   const s3 = testStorage(rootOf(config) ?? dataDirectory)
   const kept = {
     ...(databaseUrl !== undefined && { database: { url: databaseUrl } }),
-    ...(s3 !== undefined && { storage: { s3 } }),
+    // Clients of tests follow no redirects.
+    ...(s3 !== undefined && { storage: { s3, redirect: { disable: true } } }),
   }
   await writeFile(ownFile, JSON.stringify(overlay(kept, config), null, 2))
   const placed = options.configFile && {

@@ -44,7 +44,7 @@ import { type Garbage, listenOnSocket, registerManagement, socketIn } from '#man
 import { Transfers } from '#transfer'
 import { createCdnPurging, createJobs, startJobs } from './background.ts'
 import type { Config } from './config/index.ts'
-import { openContentStore } from './content-store.ts'
+import { type ContentLinks, openContentStore } from './content-store.ts'
 import { createDebugServer } from './debug-server.ts'
 import { createDelivery } from './delivery.ts'
 import { isWithoutMetadata, openMetadata } from './metadata.ts'
@@ -156,7 +156,7 @@ async function openStorage(config: Config, { metrics, log }: Pick<Foundation, 'm
     log: log.child({ module: 'disk' }),
     onChange: (state) => metrics.observeReserve(state),
   })
-  const { store, place } = await openContentStore(config, folder, () => reserve.requireRoom())
+  const { store, place, links } = await openContentStore(config, folder, () => reserve.requireRoom())
   const content = { folder, place, isEmpty: async () => store.isEmpty() }
   // Who is to delete on a full disk must be able to start on it, too.
   const database = await reserve.spendOn(async () => openMetadata(config, content, log.child({ module: 'database' })))
@@ -183,6 +183,7 @@ async function openStorage(config: Config, { metrics, log }: Pick<Foundation, 'm
     database,
     deletions,
     purging,
+    contentLinks: links,
     reserve,
     store,
     blobs,
@@ -233,6 +234,7 @@ interface Storage extends ManifestDependencies {
   readonly store: BlobStore
   /** The database for what makes room: on a full disk it has the reserve. */
   readonly deletions: Database
+  readonly contentLinks: ContentLinks
   /** What tells a CDN of deletions. */
   readonly purging: Purging | undefined
   readonly reserve: Reserve
@@ -306,7 +308,7 @@ async function createMainServer(config: Config, foundation: Foundation & Storage
     deletion: { database: deletions, hasTrash: config.storage.maintenance.trash.age > 0, purging },
     links: createLinks(prefix, config.http.relativeurls ? '' : (config.http.host ?? '').replace(/\/+$/, '')),
     limits: ociLimits(config),
-    delivery: createDelivery(config, prefix),
+    delivery: createDelivery(config, prefix, foundation.contentLinks),
   })
   return server
 }

@@ -1,4 +1,5 @@
-import { type BlobStore, FilesystemStore, S3Store } from '#core/blobs'
+import type { Digest } from '@entrepot/oci'
+import { blobFile, type BlobStore, FilesystemStore, S3Store } from '#core/blobs'
 import { Bucket } from '#platform/s3'
 import type { Config } from './config/index.ts'
 import { s3Options } from './settings.ts'
@@ -7,7 +8,19 @@ import { s3Options } from './settings.ts'
 export interface ContentStore {
   readonly store: BlobStore
   readonly place: string
+  readonly links: ContentLinks
 }
+
+/** How content can be read from where it is kept, without the registry. */
+export interface ContentLinks {
+  /** Where it is, as a path in the folder or a key in the bucket; undefined where there is none. */
+  readonly pathOf: (digest: Digest) => Promise<string | undefined>
+  /** A URL that is signed by the store; undefined for a store that signs none. */
+  readonly presign: ((digest: Digest) => Promise<string | undefined>) | undefined
+}
+
+/** As long as CNCF distribution's. */
+const PRESIGNED_SECONDS = 1_200
 
 /**
  * Opens the store that the configuration names: a bucket, or the data folder.
@@ -17,11 +30,16 @@ export interface ContentStore {
 export async function openContentStore(config: Config, folder: string, requireRoom: () => void): Promise<ContentStore> {
   const options = s3Options(config)
   if (options === undefined) {
-    return { store: await FilesystemStore.open(folder, requireRoom), place: `the folder ${folder}/blobs` }
+    const links = { pathOf: async (digest: Digest) => blobFile('blobs', digest), presign: undefined }
+    return { store: await FilesystemStore.open(folder, requireRoom), place: `the folder ${folder}/blobs`, links }
   }
   const bucket = await Bucket.open(options)
   await bucket.verify()
   const store = new S3Store(bucket)
   if (!config.storage.maintenance.readonly.enabled) await store.check()
-  return { store, place: bucket.name }
+  const links: ContentLinks = {
+    pathOf: async (digest) => store.pathOf(digest),
+    presign: async (digest) => store.presign(digest, PRESIGNED_SECONDS),
+  }
+  return { store, place: bucket.name, links }
 }

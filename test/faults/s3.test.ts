@@ -22,7 +22,10 @@ async function startBehindProxy(t: TestContext): Promise<{ registry: TestRegistr
   const proxy = await startS3Proxy(t, port)
   const s3 = { ...storage, regionendpoint: proxy.url, rootdirectory: randomUUID(), chunksize: 5 * MIB }
   const health = { storagedriver: { enabled: false } }
-  return { registry: await startRegistry(t, { config: { storage: { s3 }, health } }), proxy }
+  return {
+    registry: await startRegistry(t, { config: { storage: { s3, redirect: { disable: true } }, health } }),
+    proxy,
+  }
 }
 
 /** A plan that lets requests for bytes of an operation fail, each of the first ones. */

@@ -64,7 +64,11 @@ test('while the bucket is away the server is not ready and says why, and works a
   const minio = await startMinio()
   t.after(async () => minio.remove())
   const debug = `127.0.0.1:${await freePort()}`
-  const config = { storage: { s3: minio.storage }, health: HEALTH, http: { debug: { addr: debug } } }
+  const config = {
+    storage: { s3: minio.storage, redirect: { disable: true } },
+    health: HEALTH,
+    http: { debug: { addr: debug } },
+  }
   const registry = await startRegistry(t, { config })
   const client = new RegistryClient(registry.url)
   const [name, large] = [uniqueName(), randomBlob(2 * MIB)]
@@ -117,7 +121,8 @@ test('an upload goes on on another instance, which serves it, too', async (t) =>
   if (!isMinioPresent(t) || !(await isPostgresPresent(t))) return
   const cluster = await startPostgres()
   t.after(async () => cluster.remove())
-  const config = { storage: { s3: await place('instances') }, database: { url: cluster.url('postgres') } }
+  const storage = { s3: await place('instances'), redirect: { disable: true } }
+  const config = { storage, database: { url: cluster.url('postgres') } }
   const [one, other] = [await startRegistry(t, { config }), await startRegistry(t, { config })]
   const [first, second] = [new RegistryClient(one.url), new RegistryClient(other.url)]
   const [name, content] = [uniqueName(), randomBlob(13 * MIB)]

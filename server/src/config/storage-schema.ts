@@ -36,8 +36,8 @@ export const storage = z.strictObject({
         .default(false)
         .meta(
           about(
-            'Serves every blob from here, whatever `cdn` and `middleware` say.',
-            '所有 blob 都由本仓库直接提供，不论 `cdn` 和 `middleware` 如何设置。',
+            'Serves every blob from here. Otherwise pulls are led to `cdn.baseurl`, to what `middleware` names, or, without a CDN, to the bucket of `storage.s3` by URLs that hold for 20 minutes.',
+            '所有 blob 都由本仓库直接提供。否则拉取会被重定向到 `cdn.baseurl`、`middleware` 指定的地址，或（没有 CDN 时）`storage.s3` 的存储桶，其签名 URL 有效期 20 分钟。',
           ),
         ),
     })

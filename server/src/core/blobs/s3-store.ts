@@ -116,6 +116,18 @@ export class S3Store implements BlobStore {
     }
   }
 
+  /** The key of the content of a digest in the bucket. */
+  async pathOf(digest: Digest): Promise<string | undefined> {
+    const place = await this.#find(digest)
+    return place === undefined ? undefined : this.#bucket.fullKey(place.key)
+  }
+
+  /** A URL with which anyone can read the content of a digest for so long. */
+  async presign(digest: Digest, seconds: number): Promise<string | undefined> {
+    const place = await this.#find(digest)
+    return place === undefined ? undefined : this.#bucket.presign(place.key, seconds)
+  }
+
   async prepareRemoval(digests: readonly Digest[]): Promise<(digests: readonly Digest[]) => Promise<void>> {
     const entries = digests.map(async (digest) => [digest, await this.#markers(digest)] as const)
     const markers = new Map(await Promise.all(entries))

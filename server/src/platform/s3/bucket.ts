@@ -133,6 +133,18 @@ export class Bucket {
     throw new ObjectStoreError(this.name, new Error('the answer has no body'))
   }
 
+  /** The key of an object as the bucket has it, with what all of them begin with. */
+  fullKey(key: string): string {
+    return this.#prefix + key
+  }
+
+  /** A URL with which anyone can read an object for a while. */
+  async presign(key: string, seconds: number): Promise<string> {
+    const { getSignedUrl } = await import('@aws-sdk/s3-request-presigner')
+    const command = new this.#sdk.GetObjectCommand(this.#at(key))
+    return getSignedUrl(this.#client, command, { expiresIn: seconds })
+  }
+
   /** The objects whose keys begin with a text, in the order of the keys' bytes. */
   async *list(prefix: string): AsyncIterable<ObjectInfo> {
     let token: string | undefined

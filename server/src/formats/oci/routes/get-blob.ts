@@ -17,7 +17,7 @@ export const getBlob: OciRoute = (context) => ({
     const isPublic = context.access.isPublic(repository)
     return replyWithBlob(context, request, reply, {
       cacheHeaders: cacheHeaders?.immutable(isPublic) ?? WITHOUT_CDN,
-      location: request.method === 'GET' ? redirects?.urlOf(repository, digest, isPublic) : undefined,
+      location: request.method === 'GET' ? await redirects?.urlOf(repository, digest, isPublic) : undefined,
     })
   },
 })
