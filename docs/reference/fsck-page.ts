@@ -96,7 +96,7 @@ const TEXTS = {
       ['`--rate <MiB/s>`', 'Reads blobs no faster than this, so that pulls keep their disk.'],
       [
         '`--quarantine`',
-        'Moves damaged content to `quarantine/` in the data folder, so that pushing it again heals it. Not together with `--online`.',
+        'Moves damaged content to `quarantine/` in the data folder, so that pushing it again heals it. With `--online` the running server does so, in its turn with pushes, after it has read the content itself; it does not move a folder or a link.',
       ],
       [
         '`--json`',
@@ -119,7 +119,10 @@ const TEXTS = {
       ['`--online`', '服务运行时检查，期间的推送、删除和回收不会被误报。不加此项时必须先停止服务。'],
       ['`--deep`', '校验每个 blob 的摘要。大 blob 中的位翻转只有这样才能发现。'],
       ['`--rate <MiB/s>`', '限制读取 blob 的速度，避免影响拉取。'],
-      ['`--quarantine`', '把损坏的内容移到数据目录下的 `quarantine/`，重新推送后即可恢复。不能与 `--online` 同用。'],
+      [
+        '`--quarantine`',
+        '把损坏的内容移到数据目录下的 `quarantine/`，重新推送后即可恢复。与 `--online` 同用时，由运行中的服务重新读取并确认后移走，不会与推送冲突；目录和链接除外。',
+      ],
       [
         '`--json`',
         '输出 `{"findings": [{"kind", "severity", "digest"?, "repository"?, "message"}], "checked": {…}}`。',

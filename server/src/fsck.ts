@@ -1,7 +1,7 @@
 import { statSync } from 'node:fs'
 import { chown, stat } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
-import { isDigest } from '@entrepot/oci'
+import { type Digest, isDigest } from '@entrepot/oci'
 import {
   checkBlobRows,
   checkLeftovers,
@@ -29,8 +29,9 @@ import { manifestPolicy, postgresOptions } from './settings.ts'
 export type { Finding, FindingKind } from '#core/findings'
 export { SEVERITIES } from '#core/findings'
 
-/** What is quarantined: the bytes are there, and are not those of the digest. */
+/** What is quarantined: the bytes are there, and are not those of the digest. A server moves only what it can read. */
 const QUARANTINED = new Set(['content-damaged', 'content-not-a-file'])
+const QUARANTINED_ONLINE = new Set(['content-damaged'])
 
 const BACKUP = 'put a backup in place'
 
@@ -42,6 +43,8 @@ export interface FsckOptions {
   readonly isDeep: boolean
   /** Moves damaged content away; nothing else is ever changed. */
   readonly isQuarantining: boolean
+  /** Has the server that works there do so, which looks again; tells whether it has. Needed when the check is online. */
+  readonly quarantine?: (digest: Digest) => Promise<boolean>
   /** How fast blobs are read at most; undefined for as fast as the disk. */
   readonly bytesPerSecond: number | undefined
 }
@@ -106,13 +109,13 @@ async function* check(options: FsckOptions, root: string, checked: Checked): Asy
     return
   }
   try {
-    const store = options.isQuarantining ? await FilesystemStore.open(root) : undefined
+    const mover = options.isQuarantining ? await createMover(options, root) : undefined
     const rows = { database, inspector, checked, isDeep: options.isDeep, references: ociReferences }
     const policy = manifestPolicy(options.config)
     yield* orDamage(checkStructure(database))
     if (!(await isOfThisVersion(database))) return
     yield* orDamage(checkRepositoryRows(database.read, checked))
-    yield* orDamage(quarantine(nameRepositories(checkBlobRows(rows), database), store))
+    yield* orDamage(quarantine(nameRepositories(checkBlobRows(rows), database), mover))
     yield* orDamage(checkManifestRows({ ...rows, policy, blobSizes: findBlobSizes }))
     yield* orDamage(checkLeftovers({ ...leftovers, connection: database.read }))
   } finally {
@@ -198,18 +201,28 @@ async function* nameRepositories(
   }
 }
 
-/** Moves away what was found damaged, where a store is given to do so. */
-async function* quarantine(
-  findings: AsyncIterable<Finding>,
-  store: FilesystemStore | undefined,
-): AsyncGenerator<Finding> {
+/** What moves content away, and tells whether it has. */
+interface Mover {
+  readonly kinds: ReadonlySet<string>
+  readonly move: (digest: Digest) => Promise<boolean>
+}
+
+async function createMover({ isOnline, quarantine: move }: FsckOptions, root: string): Promise<Mover> {
+  if (isOnline) {
+    if (move === undefined) throw new Error('beside a server only the server moves content away')
+    return { kinds: QUARANTINED_ONLINE, move }
+  }
+  const store = await FilesystemStore.open(root)
+  return { kinds: QUARANTINED, move: async (digest) => store.quarantine(digest).then(() => true) }
+}
+
+/** Moves away what was found damaged, where that is wanted. */
+async function* quarantine(findings: AsyncIterable<Finding>, mover: Mover | undefined): AsyncGenerator<Finding> {
   for await (const found of findings) {
     const { kind, digest } = found
-    if (store === undefined || !QUARANTINED.has(kind) || digest === undefined || !isDigest(digest)) yield found
-    else {
-      await store.quarantine(digest)
-      yield { ...found, message: `${found.message} (it was moved to the folder quarantine)` }
-    }
+    const isMoved =
+      mover?.kinds.has(kind) === true && digest !== undefined && isDigest(digest) && (await mover.move(digest))
+    yield isMoved ? { ...found, message: `${found.message} (it was moved to the folder quarantine)` } : found
   }
 }
 

@@ -9,6 +9,7 @@ import { makeStore } from '../faults/varied-store.ts'
 import { startRegistry } from '../harness.ts'
 import { assertContent, RegistryClient } from '../registry-client.ts'
 import { entrepot } from './command.ts'
+import { manage } from './management-request.ts'
 
 test('leftovers are told of, and make nothing wrong', async (t) => {
   const { folder, store } = await makeStore(t)
@@ -89,15 +90,47 @@ test('what --quarantine moves away is healed by pushing it again', async (t) => 
   await expectSound(t, registry.dataDirectory)
 })
 
-test('beside a server the check asks for --online, and it moves nothing away there', async (t) => {
+test('beside a server the check asks for --online', async (t) => {
   const { folder } = await makeStore(t, (registry) => registry.start())
-  const file = join(folder, 'config.yml')
-  const refused = await entrepot(['fsck', file])
+  const refused = await entrepot(['fsck', join(folder, 'config.yml')])
   assert.equal(refused.code, 1)
   assert.match(refused.stderr, /^entrepot: a server works in the data folder .*--online/)
-  const both = await entrepot(['fsck', '--online', '--quarantine', file])
-  assert.deepEqual([both.code, both.stdout], [2, ''])
-  assert.match(both.stderr, /'--quarantine' cannot be used with option '--online'/)
+})
+
+test('beside a server --quarantine has that server move damaged content away, even what it serves from memory', async (t) => {
+  const registry = await startRegistry(t)
+  const client = new RegistryClient(registry.url)
+  const name = uniqueName('faults')
+  const layers = [randomBlob(200_000), randomBlob(2_000_000)]
+  const sound = await client.pushBlob(name, randomBlob(300_000))
+  for (const bytes of layers) {
+    const { digest } = await client.pushBlob(name, bytes)
+    assertContent(await client.get(`/v2/${name}/blobs/${digest}`), { bytes, digest })
+    await writeFile(contentFile(registry.dataDirectory, digest), randomBlob(bytes.length))
+  }
+  const target = { config: join(dirname(registry.dataDirectory), 'config.yml') }
+  const options = { isOnline: true, options: ['--deep', '--quarantine'] }
+  const { code, findings } = await runFsck(t, target, options)
+  assert.equal(code, 1)
+  const damaged = findings.filter(({ kind }) => kind === 'content-damaged')
+  assert.deepEqual(new Set(damaged.map(({ digest }) => digest)), new Set(layers.map((bytes) => digestOf(bytes))))
+  for (const { message } of damaged) assert.match(message, /it was moved to the folder quarantine/)
+  for (const bytes of layers) {
+    const digest = digestOf(bytes)
+    assert.equal((await client.head(`/v2/${name}/blobs/${digest}`)).status, 404)
+    await client.pushBlob(name, bytes)
+    assertContent(await client.get(`/v2/${name}/blobs/${digest}`), { bytes, digest })
+  }
+  assert.equal((await client.head(`/v2/${name}/blobs/${sound.digest}`)).status, 200)
+  await expectSound(t, target, { isOnline: true })
+})
+
+test('what was pushed again while the check went on stays where it is', async (t) => {
+  const registry = await startRegistry(t)
+  const { digest } = await new RegistryClient(registry.url).pushBlob(uniqueName('faults'), randomBlob(300_000))
+  const answer = await manage(registry, 'POST', 'quarantine', { digest })
+  assert.deepEqual(answer, { status: 200, body: { isMoved: false } })
+  await stat(contentFile(registry.dataDirectory, digest))
 })
 
 test('people read one line for each finding and a sum, and how far a long check is', async (t) => {

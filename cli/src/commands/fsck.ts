@@ -1,5 +1,7 @@
-import { Command, InvalidArgumentError, Option } from 'commander'
+import { Command, InvalidArgumentError } from 'commander'
+import type { Config } from '@entrepot/server/config'
 import type { Finding, Fsck } from '@entrepot/server/fsck'
+import { withManagement } from '../management-client.ts'
 import { startProgress } from '../progress.ts'
 
 const MEBIBYTE = 1024 * 1024
@@ -20,7 +22,7 @@ export function fsck(): Command {
     .option('--online', 'check beside a running server')
     .option('--deep', 'hash every blob, not only manifests')
     .option('--rate <MiB/s>', 'read blobs no faster than this', parseRate)
-    .addOption(new Option('--quarantine', 'move damaged content away, so that a push heals it').conflicts('online'))
+    .option('--quarantine', 'move damaged content away, so that a push heals it')
     .option('--json', 'print JSON')
     .addHelpText(
       'after',
@@ -30,28 +32,50 @@ changed.
 
 Examples:
   entrepot fsck --deep /etc/entrepot/config.yml
-  entrepot fsck --online --deep --rate 50`,
+  entrepot fsck --online --deep --rate 50
+  entrepot fsck --online --deep --quarantine`,
     )
     .action(async (file: string | undefined, options: Options) => {
-      const { loadConfig } = await import('@entrepot/server/config')
-      const { config } = loadConfig({ file })
-      const server = await import('@entrepot/server/fsck')
-      const check = await server.fsck({
-        config,
-        isOnline: options.online ?? false,
-        isDeep: options.deep ?? false,
-        isQuarantining: options.quarantine ?? false,
-        bytesPerSecond: options.rate === undefined ? undefined : options.rate * MEBIBYTE,
-      })
-      process.stdout.once('error', endUnread)
-      const endProgress = startProgress(() => describe(check))
-      try {
-        const errors = options.json ? await printJson(check) : await printText(check)
-        if (errors > 0) process.exitCode = 1
-      } finally {
-        endProgress()
+      if (options.online && options.quarantine) {
+        await withManagement(file, async (client, config) =>
+          check(config, options, async (digest) => {
+            const { isMoved } = await client.request<{ isMoved: boolean }>('POST', 'quarantine', { digest })
+            return isMoved
+          }),
+        )
+        return
       }
+      const { loadConfig } = await import('@entrepot/server/config')
+      await check(loadConfig({ file }).config, options)
     })
+}
+
+/**
+ * Prints what is found.
+ * @param quarantine moves content away where a server works, and tells whether it has.
+ */
+async function check(
+  config: Config,
+  options: Options,
+  quarantine?: (digest: string) => Promise<boolean>,
+): Promise<void> {
+  const server = await import('@entrepot/server/fsck')
+  const looking = await server.fsck({
+    config,
+    isOnline: options.online ?? false,
+    isDeep: options.deep ?? false,
+    isQuarantining: options.quarantine ?? false,
+    ...(quarantine !== undefined && { quarantine }),
+    bytesPerSecond: options.rate === undefined ? undefined : options.rate * MEBIBYTE,
+  })
+  process.stdout.once('error', endUnread)
+  const endProgress = startProgress(() => describe(looking))
+  try {
+    const errors = options.json ? await printJson(looking) : await printText(looking)
+    if (errors > 0) process.exitCode = 1
+  } finally {
+    endProgress()
+  }
 }
 
 /** Whoever reads the findings, such as `head`, may have seen enough; nothing is known of the rest. */

@@ -14,6 +14,7 @@ import { listGarbageRuns } from './routes/list-garbage-runs.ts'
 import { listJobLines } from './routes/list-job-lines.ts'
 import { listJobs } from './routes/list-jobs.ts'
 import { listTrash } from './routes/list-trash.ts'
+import { quarantineContent } from './routes/quarantine-content.ts'
 import { restoreFromTrash } from './routes/restore-from-trash.ts'
 import { retryJob } from './routes/retry-job.ts'
 import { runGarbageCollection } from './routes/run-garbage-collection.ts'
@@ -31,6 +32,7 @@ const ROUTES: readonly ManagementRoute[] = [
   listTrash,
   restoreFromTrash,
   emptyTrash,
+  quarantineContent,
   importDistribution,
   listJobs,
   getJob,

@@ -60,6 +60,8 @@ export interface Blobs {
    * @throws the store's error, where that fails.
    */
   open(digest: Digest, sizeBytes: number, isRead: boolean): Promise<Buffer | ServedContent | undefined>
+  /** Reads all of the content, and moves it away when it is damaged; see `Contents.examine`. */
+  examine(digest: Digest): Promise<boolean>
 }
 
 export function createBlobs(dependencies: {
@@ -115,6 +117,7 @@ export function createBlobs(dependencies: {
     record: insertBlob,
     load: async (digest, sizeBytes) => contents.load(digest, sizeBytes),
     open: async (digest, sizeBytes, isRead) => contents.open(digest, sizeBytes, isRead),
+    examine: async (digest) => contents.examine(digest),
   }
 }
 

@@ -10,6 +10,8 @@ import { Verdicts } from './verdicts.ts'
 /** How much small content is kept in memory, and how large a piece of it may be. */
 const CACHE_SIZE_BYTES = 32 * 1024 * 1024
 const MAX_CACHED_BYTES = 1024 * 1024
+/** What an entry takes beside its bytes; without it millions of tiny blobs would seem to take next to nothing. */
+const ENTRY_BYTES = 512
 /** Blobs up to this size are served from memory. */
 const MAX_SMALL_BYTES = 256 * 1024
 /** What is sent in one piece is verified before it, so that there is an answer to cut off only where that saves time. */
@@ -52,8 +54,8 @@ export class Contents {
   })
   readonly #verified = new LRUCache<Digest, Buffer>({
     maxSize: CACHE_SIZE_BYTES,
-    maxEntrySize: MAX_CACHED_BYTES,
-    sizeCalculation: (bytes) => Math.max(1, bytes.byteLength),
+    maxEntrySize: ENTRY_BYTES + MAX_CACHED_BYTES,
+    sizeCalculation: (bytes) => ENTRY_BYTES + bytes.byteLength,
   })
 
   /** @param dependencies.contentTurns by digest: in its turn nobody stores the same content. */
@@ -116,6 +118,25 @@ export class Contents {
     return digestOf(digestAlgorithm(digest), await readAndClose(content)) === digest
   }
 
+  /**
+   * Reads all of the content, whatever is known of it, and puts it aside when it is damaged.
+   * @returns whether it was put aside.
+   * @throws the store's error, when it cannot be read.
+   */
+  async examine(digest: Digest): Promise<boolean> {
+    const content = await this.#store.open(digest)
+    if (content === undefined) return false
+    try {
+      if (await hasDigest(content, digest)) return false
+    } finally {
+      await content.close()
+    }
+    // From memory it would be served as if nothing had happened, and nobody would push it again.
+    this.#verified.delete(digest)
+    this.#note(digest, content)
+    return this.#quarantine(digest, content.identity)
+  }
+
   async #openWhole(digest: Digest, sizeBytes: number): Promise<StoredContent | undefined> {
     const content = await this.#store.open(digest)
     if (content === undefined) {
@@ -147,23 +168,32 @@ export class Contents {
    */
   #condemn(digest: Digest, content: StoredContent, isHashed = true): void {
     if (this.#verdicts.find(digest, content) === 'wrong') return
-    this.#verdicts.note(digest, content, 'wrong')
-    this.#policy.onDamage()
-    this.#log.error(
-      { digest },
-      'content is damaged: it is not served until it is pushed again; check the disk, and push an image that has it',
-    )
+    this.#note(digest, content)
     if (!this.#policy.quarantines) return
     this.#quarantine(digest, content.identity, isHashed).catch((error: unknown) => {
       this.#log.error({ err: error, digest }, 'damaged content cannot be put into quarantine')
     })
   }
 
-  async #quarantine(digest: Digest, identity: string, isHashed: boolean): Promise<void> {
-    if (!isHashed && (await this.#isTheSame(digest, identity, async (content) => hasDigest(content, digest)))) return
+  /** From now on it is not served. */
+  #note(digest: Digest, content: StoredContent): void {
+    this.#verdicts.note(digest, content, 'wrong')
+    this.#policy.onDamage()
+    this.#log.error(
+      { digest },
+      'content is damaged: it is not served until it is pushed again; check the disk, and push an image that has it',
+    )
+  }
+
+  /** @returns whether it was moved. */
+  async #quarantine(digest: Digest, identity: string, isHashed = true): Promise<boolean> {
+    if (!isHashed && (await this.#isTheSame(digest, identity, async (content) => hasDigest(content, digest))))
+      return false
     // In its turn, so that what was pushed meanwhile stays.
-    await this.#contentTurns.take(digest, async () => {
-      if (await this.#isTheSame(digest, identity)) await this.#store.quarantine(digest)
+    return this.#contentTurns.take(digest, async () => {
+      const isMoved = await this.#isTheSame(digest, identity)
+      if (isMoved) await this.#store.quarantine(digest)
+      return isMoved
     })
   }
 
