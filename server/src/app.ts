@@ -2,33 +2,28 @@ import { join, resolve } from 'node:path'
 import { createAccess, isAction } from '#core/access'
 import {
   type BlobStore,
+  ContentTurns,
   correctUnneededTimes,
   createBlobs,
-  GarbageCollector,
-  GarbageRuns,
-  GarbageSchedule,
   startUploadPurging,
-  surveyGarbage,
-  Turns,
   Uploads,
+  UploadTurns,
 } from '#core/blobs'
+import type { Instance } from '#core/instances'
 import {
   BlobReader,
   createLinks,
   correctOciTimes,
-  createOciMaintenance,
-  createOciUses,
   foldRepositoryName,
   type ManifestDependencies,
   ManifestReader,
-  ociReferences,
   registerOci,
   repositoryOf,
 } from '#formats/oci'
 import type { Purging } from '#core/cdn'
 import { steadyNow } from '#platform/clock'
-import { type Database, lockFolder } from '#platform/database'
-import { makeDurableFolder, Reserve, withReserve } from '#platform/disk'
+import type { Database } from '#platform/database'
+import { Reserve, withReserve } from '#platform/disk'
 import { createHealth, type Health } from '#platform/health'
 import {
   ContentSender,
@@ -40,14 +35,15 @@ import {
   registerOperations,
 } from '#platform/http'
 import type { Logger } from '#platform/log'
-import { type Garbage, listenOnSocket, registerManagement, socketIn } from '#management'
+import { type Garbage, listenOnSocket, registerManagement } from '#management'
 import { Transfers } from '#transfer'
 import { createCdnPurging, createJobs, startJobs } from './background.ts'
 import type { Config } from './config/index.ts'
 import { type ContentLinks, openContentStore } from './content-store.ts'
 import { createDebugServer } from './debug-server.ts'
 import { createDelivery } from './delivery.ts'
-import { isWithoutMetadata, openMetadata } from './metadata.ts'
+import { createGarbage } from './garbage.ts'
+import { isWithoutMetadata, joinOthers, openMetadata, takeFolder } from './metadata.ts'
 import type { Management, ManagementOptions, Registry } from './running.ts'
 import {
   accessOptions,
@@ -57,7 +53,7 @@ import {
   managementServerOptions,
   manifestPolicy,
   ociLimits,
-  ociMaintenance,
+  socketPath,
 } from './settings.ts'
 
 /** Of what the right to push allows, asking for an upload and cancelling it store nothing. */
@@ -74,7 +70,7 @@ const CONTENT_TURN_TIMEOUT_MS = 60_000
 export async function createRegistry(config: Config, version: string, log: Logger): Promise<Registry> {
   const metrics = createMetrics(version)
   const storage = await openStorage(config, { metrics, log })
-  const { database, store, folder } = storage
+  const { database, store, instance } = storage
   const health = createHealth(
     healthChecks(config, store),
     async () => {
@@ -90,7 +86,7 @@ export async function createRegistry(config: Config, version: string, log: Logge
   const stopJobs = startJobs(config, { database: storage.deletions, metrics, log })
   return {
     listen: async () => {
-      await listenOnSocket(managementServer, socketIn(folder), log.child({ module: 'management' }))
+      await listenOnSocket(managementServer, socketPath(config), log.child({ module: 'management' }))
       try {
         await debugServer?.listen()
         return await server.listen()
@@ -109,6 +105,7 @@ export async function createRegistry(config: Config, version: string, log: Logge
       await debugServer?.drain(0)
       await managementServer.drain(0)
       health.stop()
+      await instance.leave()
       await database.close()
     },
   }
@@ -140,6 +137,7 @@ export async function createManagement(
       await storage.transfers.end()
       await storage.garbage.runs.end()
       await app.close()
+      await storage.instance.leave()
       await storage.database.close()
     },
   }
@@ -147,12 +145,11 @@ export async function createManagement(
 
 /** Takes the data folder for this process alone, and makes what works on its content. */
 async function openStorage(config: Config, { metrics, log }: Pick<Foundation, 'metrics' | 'log'>): Promise<Storage> {
-  const folder = resolve(config.storage.filesystem.rootdirectory)
-  await makeDurableFolder(folder)
-  lockFolder(folder)
+  const { folder, isShared } = await takeFolder(config)
   const reserve = await Reserve.open({
     file: join(folder, 'reserve'),
-    sizeBytes: config.storage.maintenance.reserve,
+    // Where rows are elsewhere, what removes content writes nothing here.
+    sizeBytes: isShared ? 0 : config.storage.maintenance.reserve,
     log: log.child({ module: 'disk' }),
     onChange: (state) => metrics.observeReserve(state),
   })
@@ -160,13 +157,15 @@ async function openStorage(config: Config, { metrics, log }: Pick<Foundation, 'm
   const content = { folder, place, isEmpty: async () => store.isEmpty() }
   // Who is to delete on a full disk must be able to start on it, too.
   const database = await reserve.spendOn(async () => openMetadata(config, content, log.child({ module: 'database' })))
+  const instance = await joinOthers(database, log.child({ module: 'instances' }))
   const deletions = withReserve(database, reserve)
   await deletions.transaction(async (transaction) => {
     await correctUnneededTimes(transaction, steadyNow())
     await correctOciTimes(transaction, steadyNow())
   })
-  const contentTurns = new Turns(CONTENT_TURN_TIMEOUT_MS, 'storing the same content')
-  const uploads = new Uploads({ database, deletions, store, contentTurns, maxOpen: config.limits.uploads })
+  const contentTurns = new ContentTurns(database, CONTENT_TURN_TIMEOUT_MS)
+  const turns = new UploadTurns({ database, instance, store, log: log.child({ module: 'uploads' }) })
+  const uploads = new Uploads({ database, deletions, store, contentTurns, turns, maxOpen: config.limits.uploads })
   const blobs = createBlobs({
     // All that it writes itself is that a blob which is read is not garbage yet: pulls go on when the disk is full.
     database: deletions,
@@ -179,64 +178,29 @@ async function openStorage(config: Config, { metrics, log }: Pick<Foundation, 'm
   const policy = manifestPolicy(config)
   const purging = createCdnPurging(config)
   return {
-    folder,
     database,
     deletions,
     purging,
     contentLinks: links,
+    instance,
     reserve,
     store,
     blobs,
     policy,
     transfers: new Transfers({ database, blobs, policy, maxManifestBytes: config.limits.manifestsize }),
     uploads,
-    garbage: createGarbage(config, { database: deletions, store, contentTurns, purging, metrics, log }),
-  }
-}
-
-/** What removes what nothing needs, and says what that is. */
-function createGarbage(
-  config: Config,
-  foundation: Pick<Foundation, 'metrics' | 'log'> & {
-    database: Database
-    store: BlobStore
-    /** By digest: content is either stored and made known, or removed. */
-    contentTurns: Turns
-    purging: Purging | undefined
-  },
-): Garbage {
-  const { database, store, contentTurns, purging, metrics, log } = foundation
-  const { garbagecollection, trash } = config.storage.maintenance
-  const { age, interval, schedule, rate } = garbagecollection
-  const beforeRun = createOciMaintenance(
-    { database, purging, log: log.child({ module: 'trash' }) },
-    ociMaintenance(config),
-  )
-  const runs = new GarbageRuns({
-    collector: new GarbageCollector(
-      { database, store, contentTurns, references: ociReferences, beforeRun },
-      { ageMs: age, removalsPerSecond: rate },
-    ),
-    database,
-    log: log.child({ module: 'garbage-collection' }),
-    onRun: (run) => metrics.observeGarbageCollection(run),
-  })
-  return {
-    runs,
-    schedule: new GarbageSchedule(runs, { intervalMs: interval, schedule }),
-    survey: async (onReclaimable) => surveyGarbage({ database, uses: createOciUses(trash.age) }, age, onReclaimable),
+    garbage: createGarbage(config, { database: deletions, instance, store, contentTurns, purging, metrics, log }),
   }
 }
 
 interface Storage extends ManifestDependencies {
-  /** The data folder, as an absolute path. */
-  readonly folder: string
   readonly store: BlobStore
   /** The database for what makes room: on a full disk it has the reserve. */
   readonly deletions: Database
   readonly contentLinks: ContentLinks
   /** What tells a CDN of deletions. */
   readonly purging: Purging | undefined
+  readonly instance: Instance
   readonly reserve: Reserve
   readonly uploads: Uploads
   readonly garbage: Garbage
@@ -318,8 +282,8 @@ async function createManagementServer(
   config: Config,
   foundation: Pick<Foundation, 'metrics' | 'log'> & Storage,
 ): Promise<HttpServer> {
-  const { metrics, log, folder, garbage, database, deletions, blobs, policy, transfers } = foundation
-  const server = await createHttpServer(managementServerOptions(config, socketIn(folder)), {
+  const { metrics, log, garbage, database, deletions, blobs, policy, transfers } = foundation
+  const server = await createHttpServer(managementServerOptions(config, socketPath(config)), {
     log: log.child({ module: 'management' }),
     metrics,
     authorize: () => {},

@@ -1,10 +1,8 @@
-import { resolve } from 'node:path'
 import { createLogger } from '#platform/log'
-import { socketIn } from '#management'
 import { type Listener, verifyDistribution } from '#transfer'
 import type { Config } from './config/index.ts'
 import type { Management, ManagementOptions } from './running.ts'
-import { manifestPolicy } from './settings.ts'
+import { manifestPolicy, socketPath } from './settings.ts'
 
 export type { Management } from './running.ts'
 export type { GarbageRun } from '#core/blobs'
@@ -15,13 +13,13 @@ export type { GarbageAnswer, GarbageRunsAnswer, JobLinesAnswer } from '#manageme
 
 /** Where the server that works in the configured data folder answers commands. */
 export function managementSocket(config: Config): string {
-  return socketIn(resolve(config.storage.filesystem.rootdirectory))
+  return socketPath(config)
 }
 
 /**
- * Opens the data folder in this process, for operations while no server works there; it holds the folder's lock until it
- * ends. What goes wrong is logged on standard error.
- * @throws when a server works there, and when there is no registry and none is to be made.
+ * Opens the data folder in this process, for operations while no server answers; it holds the folder's lock until it
+ * ends, with metadata in PostgreSQL together with servers. What goes wrong is logged on standard error.
+ * @throws when somebody works there who needs to be alone, and when there is no registry and none is to be made.
  */
 export async function openManagement(config: Config, options: ManagementOptions): Promise<Management> {
   process.umask(0o077)

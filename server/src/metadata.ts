@@ -1,5 +1,16 @@
-import { join } from 'node:path'
-import { type Database, isNewDatabase, isUnused, migrate, openPostgres, openSqlite } from '#platform/database'
+import { join, resolve } from 'node:path'
+import { type Instance, joinInstances } from '#core/instances'
+import {
+  type Database,
+  isNewDatabase,
+  isUnused,
+  lockFolder,
+  migrate,
+  openPostgres,
+  openSqlite,
+  shareFolder,
+} from '#platform/database'
+import { makeDurableFolder } from '#platform/disk'
 import type { Logger } from '#platform/log'
 import type { Config } from './config/index.ts'
 import { MIGRATIONS } from './migrations.ts'
@@ -38,6 +49,35 @@ export async function openMetadata(
     throw error
   }
   return database
+}
+
+/**
+ * Takes the configured data folder, which is made if need be: for this process alone, or, where PostgreSQL keeps them
+ * apart, together with others.
+ * @returns the folder as an absolute path.
+ * @throws FolderInUseError
+ */
+export async function takeFolder(config: Config): Promise<{ folder: string; isShared: boolean }> {
+  const folder = resolve(config.storage.filesystem.rootdirectory)
+  const isShared = postgresOptions(config) !== undefined
+  await makeDurableFolder(folder)
+  if (isShared) shareFolder(folder)
+  else lockFolder(folder)
+  return { folder, isShared }
+}
+
+/**
+ * Joins those that work on the database, which is closed when that cannot be.
+ * @throws when somebody has it alone.
+ */
+export async function joinOthers(database: Database, log: Logger): Promise<Instance> {
+  try {
+    return await joinInstances(database, log)
+  } catch (error) {
+    // What is connected would keep the process from ending.
+    await database.close()
+    throw error
+  }
 }
 
 /** Whether the database that the configuration names was never used. */

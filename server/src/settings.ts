@@ -1,3 +1,4 @@
+import { resolve } from 'node:path'
 import type { AccessOptions } from '#core/access'
 import type { BlobStore, ContentPolicy } from '#core/blobs'
 import type { ManifestPolicy, OciLimits, OciMaintenance } from '#formats/oci'
@@ -5,6 +6,7 @@ import { fileCheck, type HealthCheck, httpCheck, tcpCheck } from '#platform/heal
 import type { PostgresOptions } from '#platform/database'
 import type { HttpServerOptions } from '#platform/http'
 import type { S3Options } from '#platform/s3'
+import { socketIn } from '#management'
 import { type Address, type Config, parsePostgresUrl } from './config/index.ts'
 
 /** Without a host, every address of the machine is meant. */
@@ -145,6 +147,11 @@ export function ociMaintenance(config: Config): OciMaintenance {
     trashAgeMs: trash.age,
     untagged: untagged.enabled ? { ageMs: untagged.age, isDryRun: untagged.dryrun } : undefined,
   }
+}
+
+/** Where a server that works in the configured data folder answers commands. */
+export function socketPath(config: Config): string {
+  return socketIn(resolve(config.storage.filesystem.rootdirectory))
 }
 
 /** The PostgreSQL database that `database` names; undefined where metadata is in the data folder. */

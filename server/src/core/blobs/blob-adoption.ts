@@ -1,9 +1,10 @@
 import type { Digest } from '@entrepot/oci'
 import type { Database, Transaction } from '#platform/database'
 import { findStoredSizes, insertBlobs } from './blob-rows.ts'
+import type { ContentTurns } from './content-turns.ts'
 import type { FileOrder, FileOutcome, PreparedFile, RefusedFile } from './file-intake.ts'
 import type { BlobStore, FileAdoption } from './store.ts'
-import type { Turns } from './turns.ts'
+import { contentGone } from './upload-refusals.ts'
 
 /** What is verified before it is made known, so that an import that is cut off has not much to do again. */
 const MAX_STEP_BYTES = 256 * 1024 * 1024
@@ -28,15 +29,21 @@ export interface Adoption {
 /** Makes content known, in one transaction with its rows: it may be run several times. */
 export type RecordContents = (transaction: Transaction, sizes: ReadonlyMap<Digest, number>) => Promise<void>
 
+/** Stores content and makes it known, while nobody removes it. */
+type Publish = (
+  place: () => Promise<void>,
+  record: (transaction: Transaction) => Promise<Map<Digest, number>>,
+) => Promise<Map<Digest, number>>
+
 type Accepted = Exclude<FileOutcome, RefusedFile>
 
 /** Makes files of this machine content: each is compared with its digest, and neither moved nor changed. */
 export class BlobAdoption {
   readonly #database: Database
   readonly #store: BlobStore
-  readonly #contentTurns: Turns
+  readonly #contentTurns: ContentTurns
 
-  constructor(dependencies: { database: Database; store: BlobStore; contentTurns: Turns }) {
+  constructor(dependencies: { database: Database; store: BlobStore; contentTurns: ContentTurns }) {
     this.#database = dependencies.database
     this.#store = dependencies.store
     this.#contentTurns = dependencies.contentTurns
@@ -89,8 +96,8 @@ export class BlobAdoption {
   ): Promise<Digest[]> {
     const gone: Digest[] = []
     const pending = new Set(accepted)
-    const commit = async (part: readonly Accepted[]) => {
-      gone.push(...(await this.#makeKnown(adoption, part, step)))
+    const commit = async (part: readonly Accepted[], publish: Publish) => {
+      gone.push(...(await this.#makeKnown(adoption, part, { ...step, publish })))
       for (const outcome of part) pending.delete(outcome)
     }
     try {
@@ -99,9 +106,11 @@ export class BlobAdoption {
       const busy = accepted.filter(({ digest }) => this.#contentTurns.isTaken(digest))
       if (free.length > 0) {
         const turns = free.map(({ digest }) => digest)
-        await this.#contentTurns.takeAll(turns, async () => commit(free))
+        await commit(free, async (place, record) => this.#contentTurns.publishFree(turns, place, record))
       }
-      for (const outcome of busy) await this.#contentTurns.take(outcome.digest, async () => commit([outcome]))
+      for (const outcome of busy) {
+        await commit([outcome], async (place, record) => this.#contentTurns.publish(outcome.digest, place, record))
+      }
     } catch (error) {
       await adoption.discard([...pending])
       throw error
@@ -112,23 +121,38 @@ export class BlobAdoption {
   async #makeKnown(
     adoption: FileAdoption,
     part: readonly Accepted[],
-    { record, report }: { record: RecordContents; report: Adoption },
+    { record, report, publish }: { record: RecordContents; report: Adoption; publish: Publish },
   ): Promise<Digest[]> {
     const prepared = part.filter((outcome) => outcome.kind === 'prepared')
-    const refused = await adoption.place(prepared)
-    const changed = new Set(refused.map(({ digest }) => digest))
-    const placed = prepared.filter(({ digest }) => !changed.has(digest))
     const named = part.filter(({ kind }) => kind === 'named').map(({ digest }) => digest)
-    const present = await this.#database.transaction(async (transaction) => {
+    let refused: RefusedFile[] | undefined
+    let placed: readonly PreparedFile[] = []
+    const place = async () => {
+      if (refused !== undefined) {
+        await this.#requireWhole(placed)
+        return
+      }
+      refused = await adoption.place(prepared)
+      const changed = new Set(refused.map(({ digest }) => digest))
+      placed = prepared.filter(({ digest }) => !changed.has(digest))
+    }
+    const present = await publish(place, async (transaction) => {
       const sizes = new Map(placed.map(({ digest, sizeBytes }) => [digest, sizeBytes]))
       await insertBlobs(transaction, sizes)
       const present = await findStoredSizes(transaction, named)
       await record(transaction, new Map([...sizes, ...present]))
       return present
     })
-    report.refused.push(...refused)
+    report.refused.push(...(refused ?? []))
     count(report, placed, present.size)
     return named.filter((digest) => !present.has(digest))
+  }
+
+  /** What was stored a moment ago may be gone again when the transaction had to wait. */
+  async #requireWhole(files: readonly PreparedFile[]): Promise<void> {
+    for (const { digest, sizeBytes } of files) {
+      if ((await this.#store.size(digest)) !== sizeBytes) throw contentGone()
+    }
   }
 }
 

@@ -25,6 +25,18 @@ export async function findStoredSize(connection: Connection, digest: Digest): Pr
   return row?.size_bytes
 }
 
+/** Those of the digests that are stored, whichever repository has them. */
+export async function findStoredDigests(connection: Connection, digests: readonly Digest[]): Promise<Set<Digest>> {
+  if (digests.length === 0) return new Set()
+  const rows = await connection
+    .withTables<BlobTables>()
+    .selectFrom('blobs')
+    .select('digest')
+    .where('digest', 'in', digests)
+    .execute()
+  return new Set(rows.map((row) => row.digest))
+}
+
 /** The sizes, in bytes, of those of the digests that the repository has. */
 export async function findBlobSizes(
   connection: Connection,

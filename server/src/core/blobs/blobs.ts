@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto'
 import type { Digest } from '@entrepot/oci'
 import type { RepositoryId } from '#core/repositories'
 import type { Connection, Database, Transaction } from '#platform/database'
@@ -13,10 +12,10 @@ import {
   insertMembership,
   insertMemberships,
 } from './blob-rows.ts'
+import type { ContentTurns } from './content-turns.ts'
 import { type ContentPolicy, Contents, type ServedContent } from './contents.ts'
 import { deleteUnneeded, findUnneeded } from './garbage-rows.ts'
 import type { BlobStore } from './store.ts'
-import type { Turns } from './turns.ts'
 import type { Uploads } from './uploads.ts'
 
 /** How many repositories are looked at for a blob that is mounted without saying from where. */
@@ -39,18 +38,14 @@ export interface Blobs {
   /** Takes a blob from a repository; others keep it. Tells whether the repository had it. */
   unlink(transaction: Transaction, repositoryId: RepositoryId, digest: Digest): Promise<boolean>
   /**
-   * Runs work that stores content and then makes it known, in one transaction: until it has ended, nobody removes that
-   * content for not being known.
+   * Stores small content durably and makes it known, without giving it to a repository: that is for the work, in the same
+   * transaction. Until it has ended, nobody removes the content for not being known. The work may run again.
    */
-  exclusively<Result>(digest: Digest, work: () => Promise<Result>): Promise<Result>
-  /** Stores small content durably, without giving it to a repository; `record` then makes it known. */
-  store(digest: Digest, bytes: Uint8Array): Promise<void>
+  store<Result>(digest: Digest, bytes: Uint8Array, work: (transaction: Transaction) => Promise<Result>): Promise<Result>
   /** Stores files of this machine without moving their bytes where that can be done; see `BlobAdoption.adopt`. */
   adopt(files: readonly AdoptableFile[], record: RecordContents): Promise<Adoption>
   /** Gives a repository content that is known, as a push does. */
   give(transaction: Transaction, repositoryId: RepositoryId, digests: readonly Digest[]): Promise<void>
-  /** Notes that content was stored. */
-  record(transaction: Transaction, digest: Digest, sizeBytes: number): Promise<void>
   /** All bytes of small content, verified; undefined if the store has lost or damaged it. */
   load(digest: Digest, sizeBytes: number): Promise<Buffer | undefined>
   /**
@@ -67,7 +62,7 @@ export interface Blobs {
 export function createBlobs(dependencies: {
   database: Database
   store: BlobStore
-  contentTurns: Turns
+  contentTurns: ContentTurns
   uploads: Uploads
   log: Logger
   policy: ContentPolicy
@@ -76,6 +71,17 @@ export function createBlobs(dependencies: {
 
   const contents = new Contents(dependencies)
   const adoption = new BlobAdoption(dependencies)
+  const put = async (digest: Digest, bytes: Uint8Array) =>
+    uploads.use(async (id) => {
+      try {
+        // A copy: the store frees what it is given.
+        await store.appendUpload(id, 0, once(Buffer.from(bytes)))
+        await store.finishUpload(id, digest, bytes.byteLength)
+      } catch (error) {
+        await store.removeUpload(id)
+        throw error
+      }
+    })
 
   return {
     has: async (repositoryId, digest) => {
@@ -96,25 +102,19 @@ export function createBlobs(dependencies: {
       return true
     },
     unlink: deleteMembership,
-    store: async (digest, bytes) => {
-      const storedBytes = await findStoredSize(database.read, digest)
-      if (storedBytes !== undefined && (await contents.isRight(digest, storedBytes))) return
-      const id = randomUUID()
-      await uploads.use(id, async () => {
-        try {
-          // A copy: the store frees what it is given.
-          await store.appendUpload(id, 0, once(Buffer.from(bytes)))
-          await store.finishUpload(id, digest, bytes.byteLength)
-        } catch (error) {
-          await store.removeUpload(id)
-          throw error
-        }
+    store: async (digest, bytes, work) => {
+      const place = async (connection: Connection) => {
+        const storedBytes = await findStoredSize(connection, digest)
+        if (storedBytes !== undefined && (await contents.isRight(digest, storedBytes))) return
+        await put(digest, bytes)
+      }
+      return contentTurns.publish(digest, place, async (transaction) => {
+        await insertBlob(transaction, digest, bytes.byteLength)
+        return work(transaction)
       })
     },
-    exclusively: async (digest, work) => contentTurns.take(digest, work),
     adopt: async (files, record) => adoption.adopt(files, record),
     give: insertMemberships,
-    record: insertBlob,
     load: async (digest, sizeBytes) => contents.load(digest, sizeBytes),
     open: async (digest, sizeBytes, isRead) => contents.open(digest, sizeBytes, isRead),
     examine: async (digest) => contents.examine(digest),

@@ -3,8 +3,8 @@ import { LRUCache } from 'lru-cache'
 import type { Logger } from '#platform/log'
 import { ContentChecks, type UncheckedContent, WrongContentError } from './content-check.ts'
 import { digestOf } from './content-hash.ts'
+import type { ContentTurns } from './content-turns.ts'
 import type { BlobStore, StoredContent } from './store.ts'
-import type { Turns } from './turns.ts'
 import { Verdicts } from './verdicts.ts'
 
 /** How much small content is kept in memory, and how large a piece of it may be. */
@@ -44,7 +44,7 @@ export interface ServedContent extends StoredContent {
  */
 export class Contents {
   readonly #store: BlobStore
-  readonly #contentTurns: Turns
+  readonly #contentTurns: ContentTurns
   readonly #log: Logger
   readonly #policy: ContentPolicy
   readonly #verdicts: Verdicts
@@ -59,7 +59,7 @@ export class Contents {
   })
 
   /** @param dependencies.contentTurns by digest: in its turn nobody stores the same content. */
-  constructor(dependencies: { store: BlobStore; contentTurns: Turns; log: Logger; policy: ContentPolicy }) {
+  constructor(dependencies: { store: BlobStore; contentTurns: ContentTurns; log: Logger; policy: ContentPolicy }) {
     this.#store = dependencies.store
     this.#contentTurns = dependencies.contentTurns
     this.#log = dependencies.log
@@ -190,7 +190,7 @@ export class Contents {
     if (!isHashed && (await this.#isTheSame(digest, identity, async (content) => hasDigest(content, digest))))
       return false
     // In its turn, so that what was pushed meanwhile stays.
-    return this.#contentTurns.take(digest, async () => {
+    return this.#contentTurns.alone(digest, async () => {
       const isMoved = await this.#isTheSame(digest, identity)
       if (isMoved) await this.#store.quarantine(digest)
       return isMoved

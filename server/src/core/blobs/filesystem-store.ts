@@ -1,5 +1,5 @@
 import { createReadStream, type Stats } from 'node:fs'
-import { mkdir, open, opendir, rename, rm, stat, truncate, writeFile } from 'node:fs/promises'
+import { constants, copyFile, mkdir, open, opendir, rename, rm, stat, truncate, writeFile } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { type Digest, digestAlgorithm, digestHex } from '@entrepot/oci'
 import { syncFolder } from '#platform/disk'
@@ -126,6 +126,18 @@ export class FilesystemStore implements BlobStore {
     await rename(source, join(folder, digestHex(digest)))
     await this.#syncFolder(folder)
     this.#syncFailure = undefined
+  }
+
+  async detachUpload(id: string): Promise<void> {
+    const path = this.#uploadPath(id)
+    const copy = `${path}.copy`
+    try {
+      await copyFile(path, copy, constants.COPYFILE_FICLONE)
+      await rename(copy, path)
+    } catch (error) {
+      await rm(copy, { force: true })
+      ignoreAbsent(error)
+    }
   }
 
   async removeUpload(id: string): Promise<void> {

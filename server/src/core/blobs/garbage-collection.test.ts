@@ -6,18 +6,20 @@ import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { test, type TestContext } from 'node:test'
 import type { Digest } from '@entrepot/oci'
+import { joinInstances } from '#core/instances'
 import { ensureRepository, repositoryMigrations } from '#core/repositories'
 import { type Database, migrate, openSqlite } from '#platform/database'
 import { createLogger } from '#platform/log'
 import {
   blobMigrations,
   type BlobReferences,
+  ContentTurns,
   createBlobs,
   digestOf,
   FilesystemStore,
   GarbageCollector,
-  Turns,
   Uploads,
+  UploadTurns,
 } from './index.ts'
 
 const NOTHING_IS_NEEDED: BlobReferences = { findNeeded: async () => new Set(), findOwned: async () => new Set() }
@@ -33,10 +35,12 @@ async function storeWithBlob(t: TestContext) {
   })
   await migrate(database, [...repositoryMigrations, ...blobMigrations])
   const store = await FilesystemStore.open(folder)
-  const contentTurns = new Turns(1_000, 'pushing the same content')
-  const uploads = new Uploads({ database, deletions: database, store, contentTurns, maxOpen: 10 })
-  const policy = { verifiesReads: true, verificationAgeMs: 0, quarantines: false, onDamage: () => {} }
+  const contentTurns = new ContentTurns(database, 1_000)
   const log = await createLogger({ level: 'error', formatter: 'json', fields: {} })
+  const instance = await joinInstances(database, log)
+  const turns = new UploadTurns({ database, instance, store, log })
+  const uploads = new Uploads({ database, deletions: database, store, contentTurns, turns, maxOpen: 10 })
+  const policy = { verifiesReads: true, verificationAgeMs: 0, quarantines: false, onDamage: () => {} }
   const blobs = createBlobs({ database, store, contentTurns, uploads, log, policy })
   const bytes = randomBytes(1_000)
   const digest: Digest = digestOf('sha256', bytes)

@@ -1,7 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Digest } from '@entrepot/oci'
 import { steadyNow } from '#platform/clock'
-import type { Database } from '#platform/database'
+import { type Database, lockFreeKeys } from '#platform/database'
+import type { ContentTurns } from './content-turns.ts'
 import { type BlobReferences, findUnowned, membershipsWithout } from './garbage-decisions.ts'
 import {
   deleteMemberships,
@@ -15,7 +16,6 @@ import {
   type Membership,
 } from './garbage-rows.ts'
 import type { BlobStore } from './store.ts'
-import type { Turns } from './turns.ts'
 
 /** Rows looked at, and things removed at most, in one step; between steps others get their turn. */
 const LOOK_SIZE = 500
@@ -49,7 +49,7 @@ export interface GarbageOptions {
 export class GarbageCollector {
   readonly #database: Database
   readonly #store: BlobStore
-  readonly #contentTurns: Turns
+  readonly #contentTurns: ContentTurns
   readonly #references: BlobReferences
   readonly #options: GarbageOptions
   readonly #beforeRun: (isEnding: () => boolean) => Promise<void>
@@ -64,7 +64,7 @@ export class GarbageCollector {
     dependencies: {
       database: Database
       store: BlobStore
-      contentTurns: Turns
+      contentTurns: ContentTurns
       references: BlobReferences
       beforeRun: (isEnding: () => boolean) => Promise<void>
     },
@@ -78,6 +78,10 @@ export class GarbageCollector {
     this.#options = options
     const perStep = Math.max(1, Math.floor((options.removalsPerSecond * STEP_MS) / 1_000))
     this.#removeSize = options.removalsPerSecond === 0 ? REMOVE_SIZE : Math.min(REMOVE_SIZE, perStep)
+  }
+
+  get isEnding(): boolean {
+    return this.#isEnding
   }
 
   /** Lets a run under way end after its step. */
@@ -158,16 +162,19 @@ export class GarbageCollector {
 
   async #removeContents(digests: readonly Digest[], report: GarbageReport): Promise<void> {
     // What is being stored just now is not garbage.
-    const free = digests.filter((digest) => !this.#contentTurns.isTaken(digest))
-    await this.#contentTurns.takeAll(free, async () => {
+    await this.#contentTurns.takeFree(digests, async (free) => {
       const remove = await this.#store.prepareRemoval(free)
       const removed = await this.#database.transaction(async (transaction) => {
-        const unowned = await findUnowned(transaction, this.#references, free)
-        return { unowned, bytes: await deleteStored(transaction, unowned) }
+        const unlocked = await lockFreeKeys(transaction, free)
+        return deleteStored(transaction, await findUnowned(transaction, this.#references, unlocked))
       })
-      await remove(removed.unowned)
-      report.removedContents += removed.unowned.length
-      report.removedBytes += removed.bytes
+      // Others may have stored some of it anew since.
+      await this.#contentTurns.removeUnknown(
+        removed.map(({ digest }) => digest),
+        remove,
+      )
+      report.removedContents += removed.length
+      report.removedBytes += removed.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)
     })
   }
 

@@ -161,15 +161,17 @@ export async function findWithoutMembership(connection: Connection, digests: rea
   return digests.filter((digest) => !had.has(digest))
 }
 
-/** Forgets that content is stored. @returns how many bytes that was. */
-export async function deleteStored(transaction: Transaction, digests: readonly Digest[]): Promise<number> {
-  if (digests.length === 0) return 0
-  const rows = await tables(transaction)
+/** Forgets that content is stored. @returns what was, with its size. */
+export async function deleteStored(
+  transaction: Transaction,
+  digests: readonly Digest[],
+): Promise<{ digest: Digest; sizeBytes: number }[]> {
+  if (digests.length === 0) return []
+  return tables(transaction)
     .deleteFrom('blobs')
     .where('digest', 'in', digests)
-    .returning('size_bytes')
+    .returning(['digest', 'size_bytes as sizeBytes'])
     .execute()
-  return rows.reduce((sum, row) => sum + row.size_bytes, 0)
 }
 
 /** Lets what was noted at a time that is still to come count from now: the clock was ahead, and has been set back. */

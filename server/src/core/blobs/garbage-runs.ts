@@ -1,3 +1,5 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Instance } from '#core/instances'
 import type { Database } from '#platform/database'
 import type { Logger } from '#platform/log'
 import type { GarbageCollector, GarbageReport } from './garbage-collection.ts'
@@ -20,10 +22,14 @@ export interface GarbageRun extends GarbageProgress {
   readonly error: string | null
 }
 
-/** Runs of the collector, one after the other, whoever asks for them. */
+/** How often it is looked whether another instance has ended its run. */
+const LOOK_AGAIN_MS = 500
+
+/** Runs of the collector, one after the other, whoever asks for them, and on whichever instance. */
 export class GarbageRuns {
   readonly #collector: GarbageCollector
   readonly #database: Database
+  readonly #instance: Instance
   readonly #log: Logger
   readonly #onRun: (run: GarbageRun) => void
   #last: Promise<unknown> = Promise.resolve()
@@ -33,11 +39,13 @@ export class GarbageRuns {
   constructor(dependencies: {
     collector: GarbageCollector
     database: Database
+    instance: Instance
     log: Logger
     onRun: (run: GarbageRun) => void
   }) {
     this.#collector = dependencies.collector
     this.#database = dependencies.database
+    this.#instance = dependencies.instance
     this.#log = dependencies.log
     this.#onRun = dependencies.onRun
   }
@@ -73,7 +81,7 @@ export class GarbageRuns {
     const report = { unlinkedBlobs: 0, removedContents: 0, removedBytes: 0 }
     const progress = Object.assign(report, { startedBy, startedAt: new Date(start).toISOString() })
     this.#underWay = progress
-    const error = await this.#collector.run(progress).then(
+    const error = await this.#collect(progress).then(
       (isWhole) => (isWhole ? null : 'it was ended with the server'),
       (error: unknown) => {
         this.#log.error({ err: error }, 'garbage could not be collected; the next run goes on')
@@ -84,6 +92,14 @@ export class GarbageRuns {
     const run = { ...progress, durationMs: Date.now() - start, error }
     await this.#note(run)
     return run
+  }
+
+  /** @returns whether it got to the end. */
+  async #collect(progress: GarbageReport): Promise<boolean> {
+    let isWhole = false
+    const work = async () => void (isWhole = await this.#collector.run(progress))
+    while (!this.#collector.isEnding && !(await this.#instance.collect(work))) await sleep(LOOK_AGAIN_MS)
+    return isWhole
   }
 
   async #note(run: GarbageRun): Promise<void> {

@@ -56,4 +56,14 @@ export const blobMigrations: readonly Migration[] = [
         .execute()
     },
   },
+  {
+    name: 'upload_claims',
+    up: async (transaction) => {
+      await transaction.schema.alterTable('uploads').addColumn('writer', 'text').execute()
+      await transaction.schema
+        .alterTable('uploads')
+        .addColumn('claims', 'bigint', (column) => column.notNull().defaultTo(0))
+        .execute()
+    },
+  },
 ]

@@ -78,6 +78,10 @@ export class S3Store implements BlobStore {
     this.#places.set(digest, { key, ...object })
   }
 
+  async detachUpload(): Promise<void> {
+    // Who goes on with an upload writes objects of its own; two names for the same place are refused.
+  }
+
   async removeUpload(id: string): Promise<void> {
     await this.#uploads.remove(id)
   }

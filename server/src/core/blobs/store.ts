@@ -80,6 +80,8 @@ export interface BlobStore {
    * It fails, and changes no content, when the upload does not have the `sizeBytes` bytes that were verified.
    */
   finishUpload(id: string, digest: Digest, sizeBytes: number): Promise<void>
+  /** Lets whoever is writing to an upload write into the void from now on: the bytes received so far stay. */
+  detachUpload(id: string): Promise<void>
   /** Forgets an upload; nothing happens if there is none. */
   removeUpload(id: string): Promise<void>
   listUploads(): AsyncIterable<StoredUpload>

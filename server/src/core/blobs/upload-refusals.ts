@@ -16,6 +16,14 @@ export function digestMismatch(expected: Digest, actual: Digest): RegistryError 
   })
 }
 
+/** The collector of another instance came in between: nothing is acknowledged. */
+export function contentGone(): RegistryError {
+  return new RegistryError('UNAVAILABLE', 'the content was removed before it could be made known: push it again', {
+    status: 503,
+    retryAfterSeconds: 1,
+  })
+}
+
 export function tooManyUploads(maxOpen: number): RegistryError {
   return new RegistryError(
     'TOOMANYREQUESTS',

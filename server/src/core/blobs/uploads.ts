@@ -2,18 +2,17 @@ import { randomUUID } from 'node:crypto'
 import { type Digest, type DigestAlgorithm, digestAlgorithm, RegistryError } from '@entrepot/oci'
 import { ensureRepository, findRepositoryId } from '#core/repositories'
 import { earlierNow } from '#platform/clock'
-import type { Database } from '#platform/database'
+import type { Connection, Database, Transaction } from '#platform/database'
 import { isDiskFull } from '#platform/disk'
 import { ObjectStoreError } from '#platform/s3'
-import { insertBlob, insertMembership } from './blob-rows.ts'
+import { findStoredSize, insertBlob, insertMembership } from './blob-rows.ts'
 import { ContentHash } from './content-hash.ts'
+import type { ContentTurns } from './content-turns.ts'
 import type { BlobStore } from './store.ts'
-import { Turns } from './turns.ts'
-import { digestMismatch, outOfOrder, tooManyUploads, wrongLength } from './upload-refusals.ts'
-import { countUploads, deleteUpload, findUpload, findUploadTimes, insertUpload, type UploadRow } from './upload-rows.ts'
-
-/** How long a request waits for another one that writes to the same upload, such as one whose client has vanished. */
-const TURN_TIMEOUT_MS = 10_000
+import { bytesOf, type UploadChunk } from './upload-chunk.ts'
+import { contentGone, digestMismatch, outOfOrder, tooManyUploads, wrongLength } from './upload-refusals.ts'
+import { countUploads, deleteUpload, findUpload, findOpenUploads, insertUpload, type UploadRow } from './upload-rows.ts'
+import type { UploadTurn, UploadTurns } from './upload-turns.ts'
 
 /**
  * An upload that nothing was added to for so long gives way when no more may be opened: clients that still are at it
@@ -28,15 +27,6 @@ const GIVEN_UP_AT_ONCE = 0.01
 export interface UploadProgress {
   readonly id: string
   readonly sizeBytes: number
-}
-
-/** Bytes that are to be appended to an upload. */
-export interface UploadChunk {
-  readonly bytes: AsyncIterable<Uint8Array>
-  /** Where the client says they begin; undefined when it does not say. */
-  readonly start: number | undefined
-  /** How many the client says there are; undefined when it does not say. */
-  readonly length: number | undefined
 }
 
 /** Content that was verified and stored. */
@@ -57,8 +47,8 @@ export class Uploads {
   readonly #hashes = new Map<string, ContentHash>()
   /** What became content while the transaction that was to say so failed: closing such an upload again succeeds. */
   readonly #unrecorded = new Map<string, VerifiedContent>()
-  readonly #turns = new Turns(TURN_TIMEOUT_MS, 'writing to this upload')
-  readonly #contentTurns: Turns
+  readonly #turns: UploadTurns
+  readonly #contentTurns: ContentTurns
   #makingRoom: Promise<void> | undefined
   /** The ids of uploads that are about to be opened, in their order. */
   readonly #opening = new Set<string>()
@@ -72,10 +62,12 @@ export class Uploads {
     database: Database
     deletions: Database
     store: BlobStore
-    contentTurns: Turns
+    contentTurns: ContentTurns
+    turns: UploadTurns
     maxOpen: number
   }) {
     this.#contentTurns = dependencies.contentTurns
+    this.#turns = dependencies.turns
     this.#database = dependencies.database
     this.#deletions = dependencies.deletions
     this.#store = dependencies.store
@@ -120,7 +112,7 @@ export class Uploads {
 
   /** @throws RegistryError BLOB_UPLOAD_UNKNOWN */
   async status(repository: string, id: string): Promise<UploadProgress> {
-    return this.#turns.take(id, async () => {
+    return this.#take(id, async () => {
       await this.#requireUpload(repository, id)
       return { id, sizeBytes: await this.#store.uploadSize(id) }
     })
@@ -128,10 +120,10 @@ export class Uploads {
 
   /** @throws RegistryError BLOB_UPLOAD_UNKNOWN, RANGE_INVALID, SIZE_INVALID */
   async append(repository: string, id: string, chunk: UploadChunk): Promise<UploadProgress> {
-    return this.#turns.take(id, async () => {
+    return this.#take(id, async (turn) => {
       const upload = await this.#requireUpload(repository, id)
       const hash = await this.#hashOf(id, upload.algorithm)
-      await this.#appendTo(id, hash, chunk)
+      await this.#appendTo({ id, hash, turn }, chunk)
       return { id, sizeBytes: hash.sizeBytes }
     })
   }
@@ -142,55 +134,79 @@ export class Uploads {
    * @throws RegistryError BLOB_UPLOAD_UNKNOWN, RANGE_INVALID, SIZE_INVALID, DIGEST_INVALID (which ends the upload)
    */
   async finish(repository: string, id: string, end: { last: UploadChunk; digest: Digest }): Promise<void> {
-    await this.#turns.take(id, async () => {
+    await this.#take(id, async (turn) => {
       const upload = await this.#requireUpload(repository, id)
       const before = await this.#storedBefore(id, end)
-      const content = before ?? (await this.#receiveLast(upload, end))
-      await this.#contentTurns.take(content.digest, async () => {
-        if (before === undefined) await this.#store.finishUpload(id, content.digest, content.sizeBytes)
+      const content = before ?? (await this.#receiveLast(upload, end, turn))
+      let isPlaced = before !== undefined
+      const place = async (connection: Connection) => {
+        await turn.confirm(connection)
+        if (isPlaced) await this.#requireContent(content)
+        else await this.#store.finishUpload(id, content.digest, content.sizeBytes)
+        isPlaced = true
         this.#unrecorded.set(id, content)
-        await this.#record(repository, id, content)
+      }
+      await this.#contentTurns.publish(content.digest, place, async (transaction) => {
+        await this.#record(transaction, repository, content)
+        await deleteUpload(transaction, id)
       })
+      turn.over()
       this.#forget(id)
     })
   }
 
   /** Runs work that keeps bytes under an id: while it goes on they are not abandoned, however old the disk says they are. */
-  async use<Result>(id: string, work: () => Promise<Result>): Promise<Result> {
-    return this.#turns.take(id, work)
+  async use<Result>(work: (id: string) => Promise<Result>): Promise<Result> {
+    return this.#turns.takeNew(work)
   }
 
   /** Gives up an upload. @throws RegistryError BLOB_UPLOAD_UNKNOWN */
   async cancel(repository: string, id: string): Promise<void> {
-    await this.#turns.take(id, async () => {
+    await this.#take(id, async (turn) => {
       await this.#requireUpload(repository, id)
-      await this.#discard(id)
+      await this.#discard(id, turn)
     })
   }
 
   /** Receives a whole blob at once; nothing is left of it when that fails. @throws RegistryError DIGEST_INVALID */
   async receive(repository: string, bytes: AsyncIterable<Uint8Array>, digest: Digest): Promise<void> {
-    const id = randomUUID()
     const hash = new ContentHash(digestAlgorithm(digest))
-    await this.#turns.take(id, async () => {
+    await this.#turns.takeNew(async (id) => {
       try {
         await this.#store.appendUpload(id, 0, bytes, hash)
         const actual = await hash.digest()
         if (actual !== digest) throw digestMismatch(digest, actual)
-        const content = { digest, sizeBytes: hash.sizeBytes }
-        await this.#contentTurns.take(digest, async () => {
-          const isNew = (await this.#store.size(digest)) === undefined
-          await this.#store.finishUpload(id, digest, hash.sizeBytes)
-          await this.#record(repository, id, content).catch(async (error: unknown) => {
-            // No row will ever tell of it, and it would keep its room on a disk that has none.
-            if (isNew && isDiskFull(error)) await (await this.#store.prepareRemoval([digest]))([digest])
-            throw error
-          })
-        })
+        await this.#publishNew(repository, id, { digest, sizeBytes: hash.sizeBytes })
       } catch (error) {
         await this.#store.removeUpload(id)
         throw error
       }
+    })
+  }
+
+  /** Makes bytes that have no row the content of their digest, and the content a blob of the repository. */
+  async #publishNew(repository: string, id: string, content: VerifiedContent): Promise<void> {
+    const { digest, sizeBytes } = content
+    let isNew: boolean | undefined
+    const place = async () => {
+      if (isNew !== undefined) {
+        await this.#requireContent(content)
+        return
+      }
+      const isAbsent = (await this.#store.size(digest)) === undefined
+      await this.#store.finishUpload(id, digest, sizeBytes)
+      isNew = isAbsent
+    }
+    const record = async (transaction: Transaction) => this.#record(transaction, repository, content)
+    await this.#contentTurns.publish(digest, place, record).catch(async (error: unknown) => {
+      // No row will ever tell of it, and it would keep its room on a disk that has none.
+      if (isNew === true && isDiskFull(error)) {
+        const remove = await this.#store.prepareRemoval([digest])
+        await this.#contentTurns.alone(digest, async (connection) => {
+          if ((await findStoredSize(connection, digest)) === undefined) await remove([digest])
+        })
+      }
+      throw error
     })
   }
 
@@ -203,18 +219,19 @@ export class Uploads {
    */
   async removeAbandoned(before: number, isDryRun: boolean): Promise<string[]> {
     const removed: string[] = []
-    // No other request can come between the look at an upload and its turn.
+    const open = await findOpenUploads(this.#database.read)
     const remove = async (id: string) => {
-      if (this.#turns.isTaken(id)) return
-      removed.push(id)
-      if (!isDryRun) await this.#turns.take(id, async () => this.#discard(id))
+      const isFree = await this.#turns.takeFree(id, open.get(id)?.claims, async (turn) => {
+        if (!isDryRun) await this.#discard(id, turn)
+      })
+      if (isFree) removed.push(id)
     }
-    const withoutBytes = await findUploadTimes(this.#database.read)
+    const withoutBytes = new Map(open)
     for await (const upload of this.#store.listUploads()) {
       withoutBytes.delete(upload.id)
       if (upload.modifiedAt < before) await remove(upload.id)
     }
-    for (const [id, startedAt] of withoutBytes) {
+    for (const [id, { startedAt }] of withoutBytes) {
       if (startedAt < before && (await this.#store.uploadSize(id)) === 0) await remove(id)
     }
     return removed
@@ -222,7 +239,8 @@ export class Uploads {
 
   /** Gives up the uploads that are idle for the longest time, if there are any. */
   async #giveUpIdle(): Promise<void> {
-    const times = await findUploadTimes(this.#database.read)
+    const open = await findOpenUploads(this.#database.read)
+    const times = new Map([...open].map(([id, { startedAt }]) => [id, startedAt]))
     for await (const upload of this.#store.listUploads()) {
       if (times.has(upload.id)) times.set(upload.id, upload.modifiedAt)
     }
@@ -233,6 +251,20 @@ export class Uploads {
       .toSorted((a, b) => a - b)
     const last = idle[Math.ceil(this.#maxOpen * GIVEN_UP_AT_ONCE) - 1] ?? idle.at(-1)
     if (last !== undefined) await this.removeAbandoned(last + 1, false)
+  }
+
+  /** Runs work in the upload's turn; what this process remembers of it counts only if nobody else has come in between. */
+  async #take<Result>(id: string, work: (turn: UploadTurn) => Promise<Result>): Promise<Result> {
+    return this.#turns.take(id, async (turn) => {
+      if (!turn.isContinued) this.#forget(id)
+      return work(turn)
+    })
+  }
+
+  /** What was put there may be gone again when the transaction had to wait. */
+  async #requireContent({ digest, sizeBytes }: VerifiedContent): Promise<void> {
+    if ((await this.#store.size(digest)) === sizeBytes) return
+    throw contentGone()
   }
 
   async #requireUpload(repository: string, id: string): Promise<UploadRow> {
@@ -257,13 +289,17 @@ export class Uploads {
     return hash
   }
 
-  async #appendTo(id: string, hash: ContentHash, chunk: UploadChunk, isLast = false): Promise<void> {
+  async #appendTo(
+    { id, hash, turn }: { id: string; hash: ContentHash; turn: UploadTurn },
+    chunk: UploadChunk,
+    isLast = false,
+  ): Promise<void> {
     const offset = hash.sizeBytes
     if (chunk.start !== undefined && chunk.start !== offset) throw outOfOrder(id, offset)
     const before = hash.copy()
     this.#unrecorded.delete(id)
     try {
-      await this.#store.appendUpload(id, offset, upTo(chunk.bytes, chunk.length), hash)
+      await this.#store.appendUpload(id, offset, bytesOf(chunk), hash)
       if (chunk.length !== undefined && hash.sizeBytes - offset !== chunk.length) throw wrongLength()
     } catch (error) {
       // A client whose last request was cut off sends all of it again, often without asking how much had arrived.
@@ -271,6 +307,7 @@ export class Uploads {
       // What the store failed to write is not known: the digest is then made again from what it has.
       if (isAllOrNothing || isStoreError(error)) this.#hashes.delete(id)
       if (isAllOrNothing) {
+        await turn.confirm(this.#database.read)
         await this.#store.truncateUpload(id, offset)
         this.#remember(id, before)
       }
@@ -288,32 +325,36 @@ export class Uploads {
   }
 
   /** Receives and verifies all that is missing of an upload. */
-  async #receiveLast(upload: UploadRow, end: { last: UploadChunk; digest: Digest }): Promise<VerifiedContent> {
+  async #receiveLast(
+    upload: UploadRow,
+    end: { last: UploadChunk; digest: Digest },
+    turn: UploadTurn,
+  ): Promise<VerifiedContent> {
     const { id } = upload
-    await this.#appendTo(id, await this.#hashOf(id, upload.algorithm), end.last, true)
+    const received = await this.#hashOf(id, upload.algorithm)
+    await this.#appendTo({ id, hash: received, turn }, end.last, true)
     const hash = await this.#hashOf(id, digestAlgorithm(end.digest))
     const actual = await hash.digest()
     if (actual !== end.digest) {
-      await this.#discard(id)
+      await this.#discard(id, turn)
       throw digestMismatch(end.digest, actual)
     }
     return { digest: end.digest, sizeBytes: hash.sizeBytes }
   }
 
-  async #record(repository: string, id: string, content: VerifiedContent): Promise<void> {
-    await this.#database.transaction(async (transaction) => {
-      const repositoryId = await ensureRepository(transaction, repository)
-      await insertBlob(transaction, content.digest, content.sizeBytes)
-      await insertMembership(transaction, repositoryId, content.digest)
-      await deleteUpload(transaction, id)
-    })
+  async #record(transaction: Transaction, repository: string, content: VerifiedContent): Promise<void> {
+    const repositoryId = await ensureRepository(transaction, repository)
+    await insertBlob(transaction, content.digest, content.sizeBytes)
+    await insertMembership(transaction, repositoryId, content.digest)
   }
 
-  async #discard(id: string): Promise<void> {
+  async #discard(id: string, turn: UploadTurn): Promise<void> {
     this.#forget(id)
     // The bytes first: on a full disk the transaction may need the room.
+    await turn.confirm(this.#database.read)
     await this.#store.removeUpload(id)
     await this.#deletions.transaction(async (transaction) => deleteUpload(transaction, id))
+    turn.over()
   }
 
   #forget(id: string): void {
@@ -325,16 +366,6 @@ export class Uploads {
     const [oldest] = this.#hashes.keys()
     if (oldest !== undefined && this.#hashes.size >= this.#maxOpen) this.#hashes.delete(oldest)
     this.#hashes.set(id, hash)
-  }
-}
-
-/** Passes the chunks on, up to the length that was announced. */
-async function* upTo(chunks: AsyncIterable<Uint8Array>, length: number | undefined): AsyncIterable<Uint8Array> {
-  let room = length ?? Number.MAX_SAFE_INTEGER
-  for await (const chunk of chunks) {
-    room -= chunk.byteLength
-    if (room < 0) throw wrongLength()
-    yield chunk
   }
 }
 

@@ -54,16 +54,12 @@ export async function pushManifest(dependencies: ManifestDependencies, push: Man
   const { absent } = await checkChildren({ connection: database.read, blobs, repositoryId }, manifest, policy)
   await checkCurrentTag(database.read, repositoryId, push)
 
-  await blobs.exclusively(digest, async () => {
-    await blobs.store(digest, push.bytes)
-    await database.transaction(async (transaction) => {
-      const repositoryId = await ensureRepository(transaction, push.repository)
-      const children = await checkChildren({ connection: transaction, blobs, repositoryId }, manifest, policy)
-      await checkCurrentTag(transaction, repositoryId, push)
-      const sizeBytes = push.bytes.byteLength
-      await blobs.record(transaction, digest, sizeBytes)
-      await recordManifest(transaction, repositoryId, { digest, sizeBytes, manifest, children, tags })
-    })
+  await blobs.store(digest, push.bytes, async (transaction) => {
+    const repositoryId = await ensureRepository(transaction, push.repository)
+    const children = await checkChildren({ connection: transaction, blobs, repositoryId }, manifest, policy)
+    await checkCurrentTag(transaction, repositoryId, push)
+    const sizeBytes = push.bytes.byteLength
+    await recordManifest(transaction, repositoryId, { digest, sizeBytes, manifest, children, tags })
   })
   return { digest, subject: manifest.subject, warnings: absent === 0 ? [] : [absentChildren(manifest, absent)] }
 }

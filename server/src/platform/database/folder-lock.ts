@@ -28,11 +28,25 @@ export class FolderInUseError extends Error {
  * @throws FolderInUseError
  */
 export function lockFolder(folder: string): void {
+  lock(folder, 'BEGIN EXCLUSIVE')
+}
+
+/**
+ * Takes a folder together with others that do the same, and keeps out who needs it alone: their metadata is in one
+ * database, which keeps them apart.
+ * @throws FolderInUseError when somebody has it alone.
+ */
+export function shareFolder(folder: string): void {
+  // The lock comes with the first read.
+  lock(folder, 'BEGIN; SELECT 1 FROM sqlite_schema')
+}
+
+function lock(folder: string, begin: string): void {
   const file = new DatabaseSync(join(folder, 'entrepot.lock'), { timeout: TIMEOUT_MS })
   try {
     // Nothing is ever written, so that no journal is needed beside it.
     file.exec('PRAGMA journal_mode = MEMORY')
-    file.exec('BEGIN EXCLUSIVE')
+    file.exec(begin)
   } catch (error) {
     file.close()
     const isBusy = isSqliteError(error) && error.errcode === SQLITE_BUSY

@@ -3,6 +3,7 @@ import { DatabaseSync } from 'node:sqlite'
 import { pathToFileURL } from 'node:url'
 import type { Connection, Database, Transaction } from './database.ts'
 import { hasTable } from './engine.ts'
+import { besideOthers, lockKey } from './key-locks.ts'
 
 /** One step of the schema. A room only ever adds steps at the end of its list, and a name is never used again. */
 export interface Migration {
@@ -46,10 +47,19 @@ export function isNewDatabase(file: string): boolean {
 }
 
 /**
- * Brings the schema up to date: each missing step in a transaction of its own, so that a crash leaves whole steps.
+ * Brings the schema up to date: each missing step in a transaction of its own, so that a crash leaves whole steps. Others
+ * that do the same wait, for up to 10 seconds.
  * @throws SchemaTooNewError
  */
 export async function migrate(database: Database, migrations: readonly Migration[]): Promise<void> {
+  await besideOthers(database.read, async (connection) => {
+    // Several that start at once would change the same catalogs.
+    await lockKey(connection, MIGRATIONS_TABLE)
+    await takeSteps(database, migrations)
+  })
+}
+
+async function takeSteps(database: Database, migrations: readonly Migration[]): Promise<void> {
   if (!(await hasTable(database.read, MIGRATIONS_TABLE))) await database.transaction(createMigrationsTable)
   const applied = new Set(await appliedMigrations(database.read))
   const known = new Set(migrations.map((migration) => migration.name))
