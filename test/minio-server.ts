@@ -11,6 +11,7 @@ const START_TIMEOUT_MS = 30_000
 const ACCESS_KEY = 'entrepot-test'
 const SECRET_KEY = 'entrepot-test-secret'
 const BUCKET = 'registry'
+const KEY_ID = 'entrepot-key'
 
 /** A MinIO server of its own in a temporary folder, with one bucket. */
 export interface MinioServer {
@@ -23,6 +24,8 @@ export interface MinioServer {
     readonly accesskey: string
     readonly secretkey: string
   }
+  /** The key that it encrypts with where that is asked for. */
+  readonly keyId: string
   /** Where it keeps the bucket. */
   readonly folder: string
   start(): Promise<void>
@@ -46,6 +49,7 @@ export async function startMinio(): Promise<MinioServer> {
   let output = ''
   const minio: MinioServer = {
     port,
+    keyId: KEY_ID,
     folder: join(folder, BUCKET),
     storage: {
       bucket: BUCKET,
@@ -62,6 +66,7 @@ export async function startMinio(): Promise<MinioServer> {
           MINIO_ROOT_USER: ACCESS_KEY,
           MINIO_ROOT_PASSWORD: SECRET_KEY,
           MINIO_BROWSER: 'off',
+          MINIO_KMS_SECRET_KEY: `${KEY_ID}:${Buffer.alloc(32, KEY_ID).toString('base64')}`,
         },
         stdio: ['ignore', 'pipe', 'pipe'],
       })

@@ -36,6 +36,12 @@ export async function openContentStore(config: Config, folder: string, requireRo
   const bucket = await Bucket.open(options)
   await bucket.verify()
   const store = new S3Store(bucket)
+  if ((await bucket.hasAny('docker/registry/v2/')) && (await store.isEmpty())) {
+    throw new Error(
+      `${bucket.name} has a registry of CNCF distribution, which cannot be taken over: ` +
+        'name an empty folder of it in "storage.s3.rootdirectory"',
+    )
+  }
   if (!config.storage.maintenance.readonly.enabled) await store.check()
   const links: ContentLinks = {
     pathOf: async (digest) => store.pathOf(digest),

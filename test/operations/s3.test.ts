@@ -1,12 +1,15 @@
 import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, test, type TestContext } from 'node:test'
+import { run } from '../clients/programs.ts'
 import { digestOf, randomBlob, uniqueName } from '../content.ts'
 import { freePort, startRegistry, until } from '../harness.ts'
 import { isMinioPresent, type MinioServer, startMinio } from '../minio-server.ts'
 import { isPostgresPresent, startPostgres } from '../postgres-cluster.ts'
 import { RegistryClient } from '../registry-client.ts'
+import { startS3Proxy } from '../s3-proxy.ts'
 import { entrepot, temporaryFolder, writeConfig } from './command.ts'
 
 const MIB = 1024 * 1024
@@ -59,6 +62,17 @@ test('a start beside blobs in the bucket whose database is missing is refused', 
   assert.match(await failedStart(t, s3), /the bucket "registry" at http.* has blobs, but their database .* is missing/)
 })
 
+test('a start in a bucket that has a registry of CNCF distribution is refused, as it would look empty', async (t) => {
+  if (!isMinioPresent(t)) return
+  const s3 = await place('distribution')
+  const { storage } = await server()
+  const url = `${storage.regionendpoint}/${storage.bucket}/distribution/docker/registry/v2/blobs/x`
+  const signed = ['--aws-sigv4', 'aws:amz:us-east-1:s3', '--user', `${storage.accesskey}:${storage.secretkey}`]
+  const hash = `x-amz-content-sha256: ${createHash('sha256').update('x').digest('hex')}`
+  await run('curl', ['--silent', '--fail', ...signed, '--header', hash, '--data-binary', 'x', '--request', 'PUT', url])
+  assert.match(await failedStart(t, s3), /has a registry of CNCF distribution, .* "storage\.s3\.rootdirectory"/)
+})
+
 test('while the bucket is away the server is not ready and says why, and works again when it is back', async (t) => {
   if (!isMinioPresent(t)) return
   const minio = await startMinio()
@@ -96,6 +110,30 @@ test('while the bucket is away the server is not ready and says why, and works a
   await client.pushBlob(name, Buffer.from('lost'))
   const pulled = await client.get(`/v2/${name}/blobs/${digest}`)
   assert.ok(pulled.body.equals(large))
+})
+
+test('objects are written with a checksum each, encrypted and in the class that is asked for', async (t) => {
+  if (!isMinioPresent(t)) return
+  const { port, keyId } = await server()
+  const proxy = await startS3Proxy(t, port)
+  const own = { regionendpoint: proxy.url, encrypt: true, keyid: keyId, storageclass: 'REDUCED_REDUNDANCY' }
+  const s3 = { ...(await place('encrypted')), ...own, chunksize: 5 * MIB }
+  const client = new RegistryClient(
+    (await startRegistry(t, { config: { storage: { s3, redirect: { disable: true } } } })).url,
+  )
+  const name = uniqueName()
+  for (const content of [randomBlob(1000), randomBlob(11 * MIB)]) {
+    const { digest } = await client.pushBlob(name, content)
+    assert.ok((await client.get(`/v2/${name}/blobs/${digest}`)).body.equals(content))
+  }
+  const written = proxy.requests.filter(({ operation }) => operation === 'put' || operation === 'put-part')
+  assert.ok(written.filter(({ operation }) => operation === 'put-part').length >= 3)
+  for (const { url, headers } of written) assert.match(String(headers['x-amz-checksum-crc32']), /^[\w+/]{6}==$/, url)
+  for (const { operation, url, headers } of proxy.requests) {
+    if (operation !== 'put' && operation !== 'begin-parts') continue
+    assert.equal(headers['x-amz-server-side-encryption-aws-kms-key-id'], keyId, url)
+    assert.equal(headers['x-amz-storage-class'], 'REDUCED_REDUNDANCY', url)
+  }
 })
 
 test('what nothing needs any more leaves the bucket', async (t) => {

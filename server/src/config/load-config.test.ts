@@ -446,3 +446,13 @@ test('anything but loopback needs to be told what anyone may do', () => {
   const words = problemsAt('0.0.0.0:1', 'auth: {anonymous: [all]}\nlog: {level: loud}').map(({ path }) => path)
   assert.deepEqual(words, ['auth.anonymous.0', 'log.level'])
 })
+
+test('keys of S3 that need each other are asked for', () => {
+  const problems = problemsOf('version: 0.1\nstorage: {s3: {accesskey: a, chunksize: 1000}}\n')
+  assert.deepEqual(
+    problems.map(({ path }) => path),
+    ['storage.s3.bucket', 'storage.s3.region', 'storage.s3.chunksize'],
+  )
+  const [problem] = problemsOf('version: 0.1\nstorage: {s3: {bucket: b, region: r, accesskey: a}}\n')
+  assert.equal(problem?.path, 'storage.s3.secretkey')
+})

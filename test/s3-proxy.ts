@@ -1,5 +1,12 @@
 import { once } from 'node:events'
-import { Agent, createServer, type IncomingMessage, request, type ServerResponse } from 'node:http'
+import {
+  Agent,
+  createServer,
+  type IncomingHttpHeaders,
+  type IncomingMessage,
+  request,
+  type ServerResponse,
+} from 'node:http'
 import type { TestContext } from 'node:test'
 
 /** What is asked of the store. */
@@ -25,7 +32,7 @@ export interface S3Request {
   readonly operation: S3Operation
   /** The key, and the rest of the URL. */
   readonly url: string
-  readonly at: number
+  readonly headers: IncomingHttpHeaders
 }
 
 /** Stands between the server and the store, and lets requests fail as a plan says. */
@@ -42,7 +49,7 @@ export async function startS3Proxy(t: TestContext, target: number): Promise<S3Pr
   const agent = new Agent({ keepAlive: true })
   const proxy = { url: '', requests: new Array<S3Request>(), plan: (): S3Fault | undefined => undefined }
   const server = createServer((incoming, answer) => {
-    const heard = { operation: operationOf(incoming), url: incoming.url ?? '', at: Date.now() }
+    const heard = { operation: operationOf(incoming), url: incoming.url ?? '', headers: incoming.headers }
     proxy.requests.push(heard)
     const fault = (proxy satisfies S3Proxy as S3Proxy).plan(heard)
     void handle(fault, incoming, answer, { agent, target }).catch(() => answer.destroy())
