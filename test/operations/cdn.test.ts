@@ -160,4 +160,10 @@ middleware: {storage: [{name: cloudfront, options: {baseurl: "https://a.example"
     'middleware.storage.0.options.keypairid',
     'middleware.storage.0.options.privatekey',
   ])
+  const purging = await writeConfig(
+    await temporaryFolder(t),
+    'version: 0.1\ncdn: {purge: {provider: cloudflare, zone: z, token: t}}\n',
+  )
+  const { stderr } = await entrepot(['config', 'check', purging])
+  assert.match(stderr, /cdn\.purge\.provider: expected also "cdn\.baseurl" or "http\.host"/)
 })

@@ -139,7 +139,7 @@ const COMPANIONS: readonly { readonly of: RegExp; readonly keys: readonly string
   { of: /^http\.tls\./, keys: ['http.tls.certificate', 'http.tls.key'] },
   { of: /^storage\.s3\./, keys: ['bucket', 'region', 'accesskey', 'secretkey'].map((key) => `storage.s3.${key}`) },
   { of: /^cdn\.signing\.type$/, keys: ['cdn.signing.secret'] },
-  { of: /^cdn\.purge\.provider$/, keys: ['cdn.purge.zone', 'cdn.purge.token'] },
+  { of: /^cdn\.purge\.provider$/, keys: ['cdn.purge.zone', 'cdn.purge.token', 'cdn.baseurl'] },
 ]
 
 /** The keys with those that they are not complete without. */

@@ -262,8 +262,8 @@ const limits = z.strictObject({
     .meta(about('How long an idle connection stays open.', '空闲连接保持的时间。')),
 })
 
-/** The whole of `config.yml`. */
-export const configSchema = z.strictObject({
+/** The whole of `config.yml`, key by key. */
+const keys = z.strictObject({
   version: z.literal(['0.1', 0.1], { error: '0.1' }).meta(about('The version of the format: 0.1.', '格式版本：0.1。')),
   log: log.prefault({}),
   storage: storage.prefault({}),
@@ -291,6 +291,14 @@ export const configSchema = z.strictObject({
   middleware: middleware.prefault({}),
   cdn: cdn.optional(),
   jobs: jobs.prefault({}),
+})
+
+/** The same, with what keys of different sections need of each other. */
+export const configSchema = keys.superRefine(({ cdn, http }, context) => {
+  if (cdn === undefined || cdn.purge.provider === 'none') return
+  if (cdn.baseurl !== undefined || http.host !== undefined) return
+  const message = 'also "cdn.baseurl" or "http.host": the URLs that the CDN is to forget begin with it'
+  context.addIssue({ code: 'custom', path: ['cdn', 'purge', 'provider'], message })
 })
 
 export type ParsedConfig = z.output<typeof configSchema>
