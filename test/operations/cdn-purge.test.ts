@@ -1,11 +1,14 @@
 import assert from 'node:assert/strict'
+import type { ServerResponse } from 'node:http'
 import { dirname, join } from 'node:path'
 import { suite, test, type TestContext } from 'node:test'
 import { uniqueName } from '../content.ts'
 import { startRegistry, type TestRegistry, until } from '../harness.ts'
 import { record, RegistryClient } from '../registry-client.ts'
-import { type Cloudflare, failing, silent, startCloudflare } from './cloudflare.ts'
-import { folderOf, manage, runJson } from './management-request.ts'
+import { startInstances } from '../faults/instances.ts'
+import { isPostgresPresent } from '../postgres-cluster.ts'
+import { type Cloudflare, failing, silent, startCloudflare, succeed } from './cloudflare.ts'
+import { collectGarbage, folderOf, manage, runJson } from './management-request.ts'
 import { entrepot } from './command.ts'
 
 const CDN = 'https://cdn.example.com'
@@ -225,6 +228,50 @@ suite('a CDN that is told of deletions', { concurrency: 3 }, () => {
     assert.equal(cloudflare.purges.length, 2)
     const { stdout } = await entrepot(['job', 'logs', String(id)], { env: folderOf(registry) })
     assert.match(stdout, /attempt 1 was lost: its process ended/)
+  })
+
+  test('of two instances one is killed in the middle of a job, and the other one does it, after its own', async (t) => {
+    if (!(await isPostgresPresent(t))) return
+    const cloudflare = await startCloudflare(t)
+    const { cluster, registries, clients } = await startInstances(t, 2, {
+      storage: { delete: { enabled: true } },
+      cdn: { baseurl: CDN, purge: cloudflare.purge },
+      jobs: { lease: '4s', concurrency: 1 },
+    })
+    const held: ServerResponse[] = []
+    const hold = (reply: ServerResponse) => void held.push(reply)
+    cloudflare.answerNext(hold, hold)
+    const name = uniqueName()
+    for (const tag of ['v1', 'v2']) {
+      await clients[0]?.pushImage(name, { reference: tag })
+      assert.equal((await clients[1]?.delete(`/v2/${name}/manifests/${tag}`))?.status, 202)
+    }
+    await untilAsked(cloudflare, 2)
+    await registries[0]?.kill()
+    for (const reply of held) succeed(reply)
+    const states = async () =>
+      cluster.run("select state || ' ' || attempts from jobs where kind = 'cdn-purge' order by attempts")
+    await until(
+      async () => (await states()) === 'done 1\ndone 2',
+      2 * WAIT_MS,
+      () => registries.map((registry) => registry.output()).join('\n'),
+    )
+    const asked = cloudflare.purges.map(({ files }) => files.join())
+    assert.equal(asked.length, 3)
+    assert.equal(new Set(asked).size, 2)
+  })
+
+  test('what the rule for manifests without a tag deletes is forgotten, too', async (t) => {
+    const cloudflare = await startCloudflare(t)
+    const maintenance = { garbagecollection: { interval: '1h' }, untagged: { enabled: true, age: '0s' } }
+    const registry = await start(t, cloudflare, { storage: { maintenance } })
+    const client = new RegistryClient(registry.url)
+    const name = uniqueName()
+    const { descriptor } = await client.pushImage(name)
+    await collectGarbage(registry)
+    await collectGarbage(registry)
+    await untilAsked(cloudflare, 1)
+    assert.deepEqual(cloudflare.purges[0]?.files, [`${CDN}/v2/${name}/manifests/${descriptor.digest}`])
   })
 
   test('jobs are listed by state and kind, page by page, and wrong questions are refused', async (t) => {

@@ -3,7 +3,7 @@ import { createHmac, generateKeyPairSync } from 'node:crypto'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
-import { randomBlob, uniqueName } from '../content.ts'
+import { digestOf, randomBlob, uniqueName } from '../content.ts'
 import { startRegistry } from '../harness.ts'
 import { type Answer, RegistryClient } from '../registry-client.ts'
 import { entrepot, temporaryFolder, writeConfig } from './command.ts'
@@ -85,6 +85,17 @@ test('a pull is led to the CDN with a signature, and the CDN gets the blob with 
   assert.deepEqual([part.status, part.body], [206, bytes.subarray(10, 20)])
   const unknown = await client.get(path.replace(name, uniqueName()))
   assert.equal(unknown.status, 404, 'nobody is led to what is not there')
+})
+
+test('below a prefix the CDN asks below it, too', async (t) => {
+  const client = await start(t, { cdn: SIGNED, http: { prefix: '/nested/registry/' } })
+  const bytes = randomBlob()
+  const digest = digestOf(bytes)
+  const path = '/nested/registry/v2/library/hello/blobs'
+  assert.equal((await client.post(`${path}/uploads/?digest=${digest}`, { body: bytes })).status, 201)
+  const { pathname, search } = new URL(client.location(await client.get(`${path}/${digest}`)))
+  assert.equal(pathname, `/nested/registry/cdn/v2/library/hello/blobs/${digest}`)
+  assert.ok((await client.get(pathname + search)).body.equals(bytes))
 })
 
 test('what is not for everybody is given to a CDN by a signature alone, and kept by nobody without one', async (t) => {

@@ -31,6 +31,11 @@ export function failing(status: number, message: string, headers: Record<string,
   }
 }
 
+/** Answers that all is done. */
+export function succeed(reply: ServerResponse): void {
+  reply.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(SUCCESS))
+}
+
 /** Never answers. */
 export const silent = () => {}
 
@@ -42,9 +47,8 @@ export async function startCloudflare(t: TestContext): Promise<Cloudflare> {
       const { files } = record(JSON.parse(body))
       const { authorization } = request.headers
       purges.push({ path: request.url ?? '', authorization, files: strings(files), receivedAt: Date.now() })
-      const answer = answers.shift()
-      if (answer !== undefined) answer(reply)
-      else reply.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(SUCCESS))
+      const answer = answers.shift() ?? succeed
+      answer(reply)
     })
   })
   server.listen(0, '127.0.0.1')
