@@ -26,8 +26,8 @@ const BASELINE_MS = 2_000
 const MAX_GROWTH_MIB = 256
 /** How much slower others may be served. */
 const MAX_SLOWDOWN = 2
-/** Below this nobody calls it slow; the quick tier runs beside other tests. */
-const FAST_MS = byTier({ quick: 500, ci: 200, release: 200 })
+/** Below this nobody calls it slow; the quick tier runs beside many other tests, the CI tier beside another one. */
+const FAST_MS = byTier({ quick: 1_000, ci: 500, release: 200 })
 const SETTLE_MS = 20_000
 
 test(`${HEADERS} slow headers, ${BODIES} slow bodies, ${READERS} slow readers and bursts of connections are cut in time, take little memory and keep nobody waiting`, async (t) => {
@@ -70,7 +70,8 @@ test(`${HEADERS} slow headers, ${BODIES} slow bodies, ${READERS} slow readers an
       `${paths[index]}: 99 % of ${one.count} answers within ${one.calmP99Ms} ms, ${usual} ms without the crowd; ` +
         `of a bare server ${one.controlP99Ms} ms`,
     )
-    const allowed = Math.max(FAST_MS, MAX_SLOWDOWN * usual)
+    // What the machine had to do besides the bare server shows.
+    const allowed = Math.max(FAST_MS, MAX_SLOWDOWN * Math.max(usual, one.controlP99Ms))
     assert.ok(one.calmP99Ms <= allowed, `${paths[index]} took ${one.calmP99Ms} ms, at most ${allowed} ms were expected`)
   }
   t.diagnostic(`${Math.round(before)} MiB before, ${Math.round(peak)} MiB at most`)

@@ -16,6 +16,7 @@ import type { Logger } from '#platform/log'
 import { type BrokenRequests, checkRequestHead, createBrokenRequests } from './broken-requests.ts'
 import { allowedMethods, answerError } from './errors.ts'
 import type { Metrics } from './metrics.ts'
+import { limitResets } from './reset-limit.ts'
 import { PATIENCE } from './send-content.ts'
 import { loadTls, reloadTlsOnChange, type TlsOptions } from './tls.ts'
 
@@ -32,15 +33,6 @@ const HTTP2_SETTINGS = {
   initialWindowSize: 512 * 1024,
   maxConcurrentStreams: 250,
   maxHeaderListSize: MAX_HEADER_BYTES,
-}
-/**
- * A client may end so many requests at once, and 33 in each further second, before it is done with: each of them has cost
- * the server the most of a request already (CVE-2023-44487).
- */
-const HTTP2_LIMITS = {
-  settings: HTTP2_SETTINGS,
-  streamResetBurst: HTTP2_SETTINGS.maxConcurrentStreams,
-  streamResetRate: 33,
 }
 /** What all uploads of one connection may have on the way: clients rarely send more than eight at once. */
 const HTTP2_SESSION_WINDOW_BYTES = 8 * HTTP2_SETTINGS.initialWindowSize
@@ -201,10 +193,11 @@ async function createApp(
     http2: true,
     http2SessionTimeout: options.keepAliveTimeoutMs,
     // Otherwise a value with a space at its end would vanish without a word: a Content-Range, for example.
-    https: { ...https, ...HTTP2_LIMITS, allowHTTP1: true, strictFieldWhitespaceValidation: false },
+    https: { ...https, allowHTTP1: true, settings: HTTP2_SETTINGS, strictFieldWhitespaceValidation: false },
   })
   app.server.on('session', (session: ServerHttp2Session) => {
     session.setLocalWindowSize(HTTP2_SESSION_WINDOW_BYTES)
+    limitResets(session)
     // An idle session is closed, which waits for streams whose answers nobody may be reading.
     session.once('timeout', () => {
       const timer = setTimeout(() => session.destroy(), connectionTimeout)
