@@ -4,7 +4,7 @@ import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import { digestOf, randomBlob, uniqueName } from '../content.ts'
-import { startRegistry } from '../harness.ts'
+import { startRegistry, until } from '../harness.ts'
 import { type Answer, RegistryClient } from '../registry-client.ts'
 import { entrepot, temporaryFolder, writeConfig } from './command.ts'
 
@@ -61,7 +61,8 @@ test('without a CDN no answer has headers for one', async (t) => {
 })
 
 test('a pull is led to the CDN with a signature, and the CDN gets the blob with it', async (t) => {
-  const client = await start(t, { cdn: SIGNED })
+  const registry = await startRegistry(t, { config: { cdn: SIGNED } })
+  const client = new RegistryClient(registry.url)
   const name = uniqueName()
   const bytes = randomBlob(300_000)
   const { digest } = await client.pushBlob(name, bytes)
@@ -85,6 +86,12 @@ test('a pull is led to the CDN with a signature, and the CDN gets the blob with 
   assert.deepEqual([part.status, part.body], [206, bytes.subarray(10, 20)])
   const unknown = await client.get(path.replace(name, uniqueName()))
   assert.equal(unknown.status, 404, 'nobody is led to what is not there')
+  await until(
+    () => registry.output().includes(`${location.pathname}?verify=…`),
+    10_000,
+    () => registry.output(),
+  )
+  assert.ok(!registry.output().includes(location.search), 'a signature is in the log')
 })
 
 test('below a prefix the CDN asks below it, too', async (t) => {

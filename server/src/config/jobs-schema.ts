@@ -1,12 +1,15 @@
 import { z } from 'zod'
-import { about, count, interval } from './values.ts'
+import { about, count, delay } from './values.ts'
+
+const MIN_LEASE_MS = 1_000
 
 /** What is done later, such as telling a CDN of what was deleted. */
 export const jobs = z.strictObject({
   concurrency: count
     .default(4)
     .meta(about('How many jobs one server does at the same time.', '一个服务器同时执行的任务数。')),
-  lease: interval
+  lease: delay
+    .refine((durationMs) => durationMs >= MIN_LEASE_MS, { error: 'a length of time of 1s at least, such as 30s' })
     .prefault('30s')
     .meta(
       about(

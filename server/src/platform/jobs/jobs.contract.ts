@@ -4,6 +4,7 @@ import { pino } from 'pino'
 import { type Database } from '#platform/database'
 import { addJob, HopelessJobError, type JobHandler, JobRunner, Jobs } from './index.ts'
 import { claimJob } from './job-claim.ts'
+import { updateJob } from './job-rows.ts'
 
 const LEASE_MS = 2_400
 const WAIT_MS = 30_000
@@ -144,6 +145,31 @@ export const PROMISES: Readonly<Record<string, (stand: Stand) => Promise<void>>>
     await untilEnded(database, 1)
     assert.ok(letGoAt > 0 && letGoAt < takenAt, `let go at ${letGoAt}, taken at ${takenAt}`)
     assert.deepEqual(await states(database), ['done 2'])
+  },
+
+  'an attempt whose job another one has taken meanwhile ends, and notes nothing': async (stand) => {
+    const database = await stand.open()
+    let isBegun = false
+    let reason: unknown
+    const held = handler(async (_payload, { signal, log }) => {
+      isBegun = true
+      log('of the first attempt')
+      await new Promise((resolve) => {
+        signal.addEventListener('abort', resolve)
+      })
+      reason = signal.reason
+    })
+    await add(database, 'held', {})
+    startRunner(stand, database, { held }, { leaseMs: 60_000 })
+    await until(() => isBegun)
+    // As if its process had been stopped for longer than the lease.
+    const [job] = (await new Jobs(database, new Map()).list({ limit: 1 })).jobs
+    const id = job?.id ?? 0
+    await database.transaction(async (transaction) => updateJob(transaction, { id }, { owner: 'another', attempts: 2 }))
+    await until(() => reason !== undefined)
+    await Promise.all(stand.runners.map(async (runner) => runner.end()))
+    assert.deepEqual(await states(database), ['running 2'])
+    assert.deepEqual(await new Jobs(database, new Map()).lines(id), [])
   },
 
   'a long job keeps its lease, and tells how far it is while it runs': async (stand) => {
