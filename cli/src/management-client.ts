@@ -3,7 +3,7 @@ import { createInterface } from 'node:readline'
 import type { Readable } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import type { Config } from '@entrepot/server/config'
-import type { ImportEvent } from '@entrepot/server/management'
+import type { TransferEvent } from '@entrepot/server/management'
 
 type Method = 'GET' | 'POST' | 'DELETE'
 
@@ -28,7 +28,7 @@ export interface ManagementClient {
    * Begins an operation that tells how it goes on, and gives what it tells. Whoever stops to listen ends it.
    * @throws Error with the reason when it is refused.
    */
-  events(url: string, body: object): AsyncGenerator<ImportEvent>
+  events<Counts>(url: string, body: object): AsyncGenerator<TransferEvent<Counts>>
 }
 
 /** No server listens on the socket: there is none, or a killed one has left it. */
@@ -81,7 +81,7 @@ function createClient(send: Send, isServed: boolean): ManagementClient {
       if (answer.status >= 400) throw new Error(reasonIn(JSON.parse(await text(answer.body))))
       for await (const line of createInterface({ input: answer.body })) {
         // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- what answers is of this installation
-        yield JSON.parse(line) as ImportEvent
+        yield JSON.parse(line) as never
       }
     },
   }

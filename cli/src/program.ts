@@ -1,4 +1,5 @@
 import { Command } from 'commander'
+import { backup } from './commands/backup.ts'
 import { configCheck } from './commands/config-check.ts'
 import { configPrint } from './commands/config-print.ts'
 import { gc } from './commands/gc.ts'
@@ -6,6 +7,7 @@ import { fsck } from './commands/fsck.ts'
 import { importDistribution } from './commands/import-distribution.ts'
 import { job } from './commands/job.ts'
 import { migrateMetadata } from './commands/migrate-metadata.ts'
+import { restore } from './commands/restore.ts'
 import { serve } from './commands/serve.ts'
 import { trash } from './commands/trash.ts'
 import { version } from './commands/version.ts'
@@ -31,6 +33,8 @@ export function createProgram(current: string): Command {
   )
   program.addCommand(gc())
   program.addCommand(trash())
+  program.addCommand(backup())
+  program.addCommand(restore())
   program.addCommand(new Command('import').description('take images over').addCommand(importDistribution()))
   program.addCommand(job())
   program.addCommand(

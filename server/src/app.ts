@@ -177,19 +177,18 @@ async function openStorage(config: Config, { metrics, log }: Pick<Foundation, 'm
   })
   const policy = manifestPolicy(config)
   const purging = createCdnPurging(config)
+  const garbage = createGarbage(config, { database: deletions, instance, store, contentTurns, purging, metrics, log })
+  const moved = { folder, database, store, blobs, policy }
   return {
-    database,
+    ...moved,
     deletions,
     purging,
     contentLinks: links,
     instance,
     reserve,
-    store,
-    blobs,
-    policy,
-    transfers: new Transfers({ database, blobs, policy, maxManifestBytes: config.limits.manifestsize }),
+    transfers: new Transfers({ ...moved, garbage: garbage.runs, maxManifestBytes: config.limits.manifestsize }),
     uploads,
-    garbage: createGarbage(config, { database: deletions, instance, store, contentTurns, purging, metrics, log }),
+    garbage,
   }
 }
 
@@ -282,7 +281,7 @@ async function createManagementServer(
   config: Config,
   foundation: Pick<Foundation, 'metrics' | 'log'> & Storage,
 ): Promise<HttpServer> {
-  const { metrics, log, garbage, database, deletions, blobs, policy, transfers } = foundation
+  const { metrics, log } = foundation
   const server = await createHttpServer(managementServerOptions(config, socketPath(config)), {
     log: log.child({ module: 'management' }),
     metrics,
@@ -290,11 +289,9 @@ async function createManagementServer(
     rewriteUrl: (url) => url,
   })
   registerManagement(server.app, {
-    garbage,
-    manifests: { database, blobs, policy },
-    transfers,
-    deletions,
-    jobs: createJobs(config, deletions),
+    ...foundation,
+    manifests: foundation,
+    jobs: createJobs(config, foundation.deletions),
     isReadOnly: config.storage.maintenance.readonly.enabled,
   })
   return server

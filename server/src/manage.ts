@@ -1,5 +1,5 @@
 import { createLogger } from '#platform/log'
-import { type Listener, verifyDistribution } from '#transfer'
+import { type ImportCounts, type Listener, verifyDistribution } from '#transfer'
 import type { Config } from './config/index.ts'
 import type { Management, ManagementOptions } from './running.ts'
 import { manifestPolicy, socketPath } from './settings.ts'
@@ -7,7 +7,7 @@ import { manifestPolicy, socketPath } from './settings.ts'
 export type { Management } from './running.ts'
 export type { GarbageRun } from '#core/blobs'
 export type { ForgottenTrash, Restored, TrashEntry, TrashPage } from '#formats/oci'
-export type { ImportCounts, ImportEvent, Skipped } from '#transfer'
+export type { ImportCounts, Skipped, TransferEvent } from '#transfer'
 export type { Job, JobPage } from '#platform/jobs'
 export type { GarbageAnswer, GarbageRunsAnswer, JobLinesAnswer } from '#management'
 
@@ -34,7 +34,7 @@ export async function openManagement(config: Config, options: ManagementOptions)
  * @param source the folder, as an absolute path.
  * @throws when there is no registry in it.
  */
-export async function tryDistribution(config: Config, source: string, tell: Listener): Promise<void> {
+export async function tryDistribution(config: Config, source: string, tell: Listener<ImportCounts>): Promise<void> {
   await verifyDistribution(
     { source, policy: manifestPolicy(config), maxManifestBytes: config.limits.manifestsize },
     tell,

@@ -119,7 +119,8 @@ async function printText({ checked, findings }: Fsck): Promise<number> {
   return counts.error
 }
 
-function lineOf({ severity, kind, digest, repository, message }: Finding): string {
+/** A finding in one line. */
+export function lineOf({ severity, kind, digest, repository, message }: Finding): string {
   const where = [digest, repository].filter((part) => part !== undefined).join(' in ')
   // Rows that are damaged may hold anything, such as what a terminal would carry out.
   return [`${severity}: ${kind}:`, where, message]

@@ -1,10 +1,9 @@
 import { resolve } from 'node:path'
 import { Command, Option } from 'commander'
-import type { Config } from '@entrepot/server/config'
-import type { ImportCounts, ImportEvent, Skipped } from '@entrepot/server/management'
+import type { ImportCounts } from '@entrepot/server/management'
 import { withManagement } from '../management-client.ts'
-import { startProgress } from '../progress.ts'
 import { counted, sizeText } from '../size-text.ts'
+import { follow, printTransfer, type Transfer } from '../transfer-printer.ts'
 
 interface Options {
   readonly dryRun?: true
@@ -38,106 +37,38 @@ Examples:
   entrepot import distribution /var/lib/registry /etc/entrepot/config.yml`,
     )
     .action(async (folder: string, file: string | undefined, options: Options) => {
-      const printer = options.json === true ? new JsonPrinter() : new TextPrinter(options.dryRun === true)
-      const endProgress = startProgress(() => countsText(printer.counts))
-      try {
-        await run(resolve(folder), { file, options, hear: (event) => printer.hear(event) })
-      } finally {
-        endProgress()
-      }
-      printer.end()
-      if (printer.failures > 0) process.exitCode = 1
+      const source = resolve(folder)
+      const isDryRun = options.dryRun === true
+      const run = isDryRun ? tryOut(source, file) : importInto(source, file, options.updateTags === true)
+      const { counts, failures } = await printTransfer({ run, describe: countsText }, options.json === true)
+      process.stdout.write(options.json === true ? '}\n' : summary(counts, isDryRun))
+      if (failures > 0) process.exitCode = 1
     })
 }
 
-async function run(
-  source: string,
-  { file, options, hear }: { file: string | undefined; options: Options; hear: (event: ImportEvent) => void },
-): Promise<void> {
-  if (options.dryRun === true) {
+type Run = Transfer<ImportCounts>['run']
+
+function tryOut(source: string, file: string | undefined): Run {
+  return async (hear) => {
     const { loadConfig } = await import('@entrepot/server/config')
     const { tryDistribution } = await import('@entrepot/server/management')
-    const { config }: { config: Config } = loadConfig({ file })
-    await tryDistribution(config, source, async (event) => hear(event))
-    return
-  }
-  const body = { source, ...(options.updateTags === true && { existingTags: 'update' }) }
-  await withManagement(
-    file,
-    async (client) => {
-      let isDone = false
-      for await (const event of client.events('imports/distribution', body)) {
-        if (event.type === 'failed') throw new Error(event.message)
-        isDone ||= event.type === 'done'
-        hear(event)
-      }
-      if (!isDone) throw new Error('the server went away before the end; what was done stays done: do it again')
-    },
-    { isCreating: true },
-  )
-}
-
-/** Hears how it goes on, and prints it. */
-abstract class Printer {
-  counts: Partial<ImportCounts> = {}
-  /** What could not be taken over. */
-  failures = 0
-
-  hear(event: ImportEvent): void {
-    if (event.type === 'skipped') {
-      const { type: _type, ...skipped } = event
-      if (event.reason !== 'tag-differs') this.failures++
-      this.skip(skipped)
-    } else if (event.type !== 'failed') this.counts = { ...event.counts }
-  }
-
-  abstract skip(skipped: Skipped): void
-  abstract end(): void
-}
-
-class TextPrinter extends Printer {
-  readonly #isDryRun: boolean
-
-  constructor(isDryRun: boolean) {
-    super()
-    this.#isDryRun = isDryRun
-  }
-
-  skip({ reason, repository, tag, digest, message }: Skipped): void {
-    const name = tag === undefined ? repository : `${repository}:${tag}`
-    const where = [name, digest].filter((part) => part !== undefined && part !== '').join(' ')
-    // Names come from a folder, and may hold anything, such as what a terminal would carry out.
-    const line = `skipped: ${reason}: ${where}: ${message}`.replaceAll(/\p{Cc}/gu, '?')
-    process.stdout.write(`${line}\n`)
-  }
-
-  end(): void {
-    const { linked = 0, copied = 0, present = 0, skipped = 0 } = this.counts
-    const how = this.#isDryRun
-      ? `nothing was changed`
-      : `${linked} contents linked, ${copied} copied, ${present} there before`
-    process.stdout.write(
-      `${this.#isDryRun ? 'would take over' : 'took over'} ${countsText(this.counts)}; ${how}, ${skipped} skipped\n`,
-    )
+    await tryDistribution(loadConfig({ file }).config, source, async (event) => hear(event))
   }
 }
 
-class JsonPrinter extends Printer {
-  #separator = ''
+function importInto(source: string, file: string | undefined, isUpdatingTags: boolean): Run {
+  const body = { source, ...(isUpdatingTags && { existingTags: 'update' }) }
+  return async (hear) =>
+    withManagement(file, async (client) => follow(client, { url: 'imports/distribution', body }, hear), {
+      isCreating: true,
+    })
+}
 
-  constructor() {
-    super()
-    process.stdout.write('{"skipped":[')
-  }
-
-  skip(skipped: Skipped): void {
-    process.stdout.write(`${this.#separator}\n${JSON.stringify(skipped)}`)
-    this.#separator = ','
-  }
-
-  end(): void {
-    process.stdout.write(`],\n"counts":${JSON.stringify(this.counts)}}\n`)
-  }
+function summary(counts: Partial<ImportCounts>, isDryRun: boolean): string {
+  const { linked = 0, copied = 0, present = 0, skipped = 0 } = counts
+  const text = countsText(counts)
+  if (isDryRun) return `would take over ${text}; nothing was changed, ${skipped} skipped\n`
+  return `took over ${text}; ${linked} contents linked, ${copied} copied, ${present} there before, ${skipped} skipped\n`
 }
 
 function countsText({

@@ -1,19 +1,19 @@
 import { once } from 'node:events'
 import { PassThrough } from 'node:stream'
 import type { FastifyReply } from 'fastify'
-import type { ImportEvent, Listener } from '#transfer'
+import type { Listener, TransferEvent } from '#transfer'
 
 /**
  * Answers with what work tells, each as a line of JSON, as it happens. Work that fails tells so in the last line; whoever
  * goes away before the end aborts it.
  */
-export function sendEvents(
+export function sendEvents<Counts>(
   reply: FastifyReply,
-  work: (tell: Listener, signal: AbortSignal) => Promise<void>,
+  work: (tell: Listener<Counts>, signal: AbortSignal) => Promise<void>,
 ): FastifyReply {
   const lines = new PassThrough()
   const gone = new AbortController()
-  const tell = async (event: ImportEvent) => {
+  const tell = async (event: TransferEvent<Counts>) => {
     if (lines.destroyed || lines.write(`${JSON.stringify(event)}\n`)) return
     await once(lines, 'drain', { signal: gone.signal })
   }

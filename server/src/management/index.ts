@@ -6,6 +6,7 @@
 import type { FastifyInstance } from 'fastify'
 import type { ManagementContext, ManagementRoute } from './context.ts'
 import { cancelJob } from './routes/cancel-job.ts'
+import { createBackup } from './routes/create-backup.ts'
 import { emptyTrash } from './routes/empty-trash.ts'
 import { getGarbage } from './routes/get-garbage.ts'
 import { importDistribution } from './routes/import-distribution.ts'
@@ -39,6 +40,7 @@ const ROUTES: readonly ManagementRoute[] = [
   listJobLines,
   cancelJob,
   retryJob,
+  createBackup,
 ]
 
 /** Adds the operations to a server: their bodies, where they take one, are JSON of up to 1 MiB. */

@@ -2,7 +2,8 @@ import { type Digest, isDigest, isTag, parseRepositoryName, RegistryError } from
 import type { AdoptableFile, Adoption, RefusedFile } from '#core/blobs'
 import { findImported, importBlobs, importManifests, importTags, type ManifestDependencies } from '#formats/oci'
 import { DistributionFolder, type SourceRepository } from './distribution-folder.ts'
-import { ImportReport, type Listener, type SkipReason } from './import-report.ts'
+import { type Listener, Report, type SkipReason } from './events.ts'
+import { ImportCounts } from './import-counts.ts'
 import { inGroups, inLanes } from './lanes.ts'
 import { SourceManifests } from './source-manifests.ts'
 
@@ -12,7 +13,6 @@ const REPOSITORY_LANES = 4
 const BLOB_LANES = 3
 const BLOBS_PER_GROUP = 512
 const TAGS_PER_GROUP = 200
-const PROGRESS_INTERVAL_MS = 500
 
 export interface ImportOptions {
   /** The folder that is imported, as an absolute path. */
@@ -44,27 +44,27 @@ export const REASONS: Readonly<Record<RefusedFile['kind'], SkipReason | undefine
 export async function importDistribution(
   dependencies: ImportDependencies,
   options: ImportOptions & { readonly signal: AbortSignal },
-  tell: Listener,
+  tell: Listener<ImportCounts>,
 ): Promise<void> {
   const folder = await DistributionFolder.open(options.source)
-  const report = new ImportReport(tell)
+  const report = new Report(new ImportCounts(), tell)
   const step = new RepositoryImport(dependencies, folder, { report, options })
   await report.during(async () => {
     await inLanes(folder.repositories(), REPOSITORY_LANES, async (repository) => step.import(repository))
-  }, PROGRESS_INTERVAL_MS)
+  })
 }
 
 class RepositoryImport {
   readonly #dependencies: ImportDependencies
   readonly #folder: DistributionFolder
-  readonly #report: ImportReport
+  readonly #report: Report<ImportCounts>
   readonly #isUpdatingTags: boolean
   readonly #signal: AbortSignal
 
   constructor(
     dependencies: ImportDependencies,
     folder: DistributionFolder,
-    { report, options }: { report: ImportReport; options: ImportOptions & { readonly signal: AbortSignal } },
+    { report, options }: { report: Report<ImportCounts>; options: ImportOptions & { readonly signal: AbortSignal } },
   ) {
     this.#dependencies = dependencies
     this.#folder = folder
@@ -156,7 +156,7 @@ class RepositoryImport {
 }
 
 /** Whether a repository of that name may be here; otherwise it is told. */
-export async function isNameAllowed(name: string, report: ImportReport): Promise<boolean> {
+export async function isNameAllowed(name: string, report: Report<ImportCounts>): Promise<boolean> {
   try {
     parseRepositoryName(name)
     return true
@@ -171,7 +171,7 @@ export async function isNameAllowed(name: string, report: ImportReport): Promise
 export async function readTags(
   folder: DistributionFolder,
   repository: SourceRepository,
-  { names, report }: { names: readonly string[]; report: ImportReport },
+  { names, report }: { names: readonly string[]; report: Report<ImportCounts> },
 ): Promise<Map<string, Digest>> {
   const tags = new Map<string, Digest>()
   for (const tag of names) {

@@ -4,13 +4,13 @@ import { FileIntake } from '#core/blobs'
 import { checkUrls, childDigests, judgeChildren, type ManifestPolicy, type ReadManifest } from '#formats/oci'
 import { DistributionFolder, type SourceRepository } from './distribution-folder.ts'
 import { isNameAllowed, readTags, REASONS } from './distribution-import.ts'
-import { ImportReport, type Listener, type Skipped } from './import-report.ts'
+import { type Listener, Report, type Skipped } from './events.ts'
+import { ImportCounts } from './import-counts.ts'
 import { inGroups, inLanes } from './lanes.ts'
 import { SourceManifests } from './source-manifests.ts'
 
 const LANES = 2
 const GROUP_SIZE = 512
-const PROGRESS_INTERVAL_MS = 500
 
 type Children = Map<Digest, { sizeBytes: number; nesting: number }>
 
@@ -21,17 +21,17 @@ type Children = Map<Digest, { sizeBytes: number; nesting: number }>
  */
 export async function verifyDistribution(
   options: { source: string; policy: ManifestPolicy; maxManifestBytes: number },
-  tell: Listener,
+  tell: Listener<ImportCounts>,
 ): Promise<void> {
   const folder = await DistributionFolder.open(options.source)
-  const report = new ImportReport(tell)
+  const report = new Report(new ImportCounts(), tell)
   const verification = new Verification(folder, report, options)
-  await report.during(async () => verification.run(), PROGRESS_INTERVAL_MS)
+  await report.during(async () => verification.run())
 }
 
 class Verification {
   readonly #folder: DistributionFolder
-  readonly #report: ImportReport
+  readonly #report: Report<ImportCounts>
   readonly #options: { policy: ManifestPolicy; maxManifestBytes: number }
   readonly #intake = new FileIntake(undefined)
   /** What is wrong with content: told where a repository has it. */
@@ -39,7 +39,7 @@ class Verification {
 
   constructor(
     folder: DistributionFolder,
-    report: ImportReport,
+    report: Report<ImportCounts>,
     options: { policy: ManifestPolicy; maxManifestBytes: number },
   ) {
     this.#folder = folder

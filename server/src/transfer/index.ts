@@ -2,6 +2,9 @@
  * Images on their way into an installation, and out of it: what reads and writes the forms of other programs. What is
  * stored is stored by the rooms that own it, under the same rules as a push.
  */
+export { BackupCounts, contentsIn, copyContents } from './backup.ts'
+export { BackupFolder, type BackupMark } from './backup-folder.ts'
 export { verifyDistribution } from './distribution-verification.ts'
-export { type ImportCounts, type ImportEvent, type Listener, type Skipped } from './import-report.ts'
+export { type Listener, Report, type Skipped, type TransferEvent } from './events.ts'
+export type { ImportCounts } from './import-counts.ts'
 export { Transfers } from './transfers.ts'

@@ -3,7 +3,7 @@ import { type Digest, digestAlgorithm, isDigest, type Manifest, parseManifest, R
 import { digestOf } from '#core/blobs'
 import { childDigests, type ReadManifest } from '#formats/oci'
 import type { DistributionFolder, SourceRepository } from './distribution-folder.ts'
-import type { Skipped } from './import-report.ts'
+import type { Skipped } from './events.ts'
 
 /** Manifests that are read at once, at most: they may have some megabytes each. */
 const GROUP_SIZE = 64

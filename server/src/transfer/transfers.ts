@@ -1,20 +1,26 @@
+import { type BackupCounts, type BackupOptions, type BackupSource, createBackup } from './backup.ts'
 import { importDistribution, type ImportDependencies, type ImportOptions } from './distribution-import.ts'
-import type { Listener } from './import-report.ts'
+import type { Listener } from './events.ts'
+import type { ImportCounts } from './import-counts.ts'
 
 /** What is on its way in or out, so that it can be ended before what it works with. */
 export class Transfers {
-  readonly #dependencies: ImportDependencies
+  readonly #dependencies: ImportDependencies & BackupSource
   readonly #running = new Set<Promise<void>>()
   readonly #ending = new AbortController()
 
-  constructor(dependencies: ImportDependencies) {
+  constructor(dependencies: ImportDependencies & BackupSource) {
     this.#dependencies = dependencies
   }
 
   /** @param signal ends it after its step. @throws as `importDistribution` does */
-  async importDistribution(options: ImportOptions, tell: Listener, signal: AbortSignal): Promise<void> {
-    const both = AbortSignal.any([signal, this.#ending.signal])
-    await this.#run(async () => importDistribution(this.#dependencies, { ...options, signal: both }, tell))
+  async importDistribution(options: ImportOptions, tell: Listener<ImportCounts>, signal: AbortSignal): Promise<void> {
+    await this.#run(signal, async (signal) => importDistribution(this.#dependencies, { ...options, signal }, tell))
+  }
+
+  /** @param signal ends it: there is then no backup. @throws as `createBackup` does */
+  async backup(options: BackupOptions, tell: Listener<BackupCounts>, signal: AbortSignal): Promise<void> {
+    await this.#run(signal, async (signal) => createBackup(this.#dependencies, { ...options, signal }, tell))
   }
 
   /** Ends everything after its step; resolves when that has happened. */
@@ -23,8 +29,8 @@ export class Transfers {
     await Promise.allSettled(this.#running)
   }
 
-  async #run(work: () => Promise<void>): Promise<void> {
-    const running = work()
+  async #run(signal: AbortSignal, work: (signal: AbortSignal) => Promise<void>): Promise<void> {
+    const running = work(AbortSignal.any([signal, this.#ending.signal]))
     this.#running.add(running)
     try {
       await running

@@ -75,6 +75,22 @@ export async function findRepositoriesWithBlob(
   return rows.map((row) => row.repository_id)
 }
 
+/** Up to `limit` of all contents after one, in the order of digests, with their sizes in bytes. */
+export async function listContents(
+  connection: Connection,
+  after: Digest | undefined,
+  limit: number,
+): Promise<{ digest: Digest; sizeBytes: number }[]> {
+  let select = connection
+    .withTables<BlobTables>()
+    .selectFrom('blobs')
+    .select(['digest', 'size_bytes as sizeBytes'])
+    .orderBy('digest')
+    .limit(limit)
+  if (after !== undefined) select = select.where('digest', '>', after)
+  return select.execute()
+}
+
 /** The sizes, in bytes, of those of the digests that are stored, whichever repository has them. */
 export async function findStoredSizes(
   connection: Connection,

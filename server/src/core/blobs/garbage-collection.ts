@@ -55,6 +55,8 @@ export class GarbageCollector {
   readonly #beforeRun: (isEnding: () => boolean) => Promise<void>
   readonly #removeSize: number
   #isEnding = false
+  #holds = 0
+  #removing: Promise<void> = Promise.resolve()
 
   /**
    * @param dependencies.beforeRun lets formats give up what they keep only for a time, so that the run finds what that
@@ -82,6 +84,21 @@ export class GarbageCollector {
 
   get isEnding(): boolean {
     return this.#isEnding
+  }
+
+  /**
+   * Keeps everything that is stored from when the promise resolves, whatever becomes garbage; runs go on without removing
+   * content.
+   * @returns ends that.
+   */
+  async hold(): Promise<() => void> {
+    this.#holds++
+    await this.#removing.catch(() => {})
+    let isHeld = true
+    return () => {
+      if (isHeld) this.#holds--
+      isHeld = false
+    }
   }
 
   /** Lets a run under way end after its step. */
@@ -151,7 +168,9 @@ export class GarbageCollector {
       for (let first = 0; first < unowned.length && !this.#isEnding; first += this.#removeSize) {
         const start = performance.now()
         const digests = unowned.slice(first, first + this.#removeSize)
-        await this.#removeContents(digests, report)
+        if (this.#holds > 0) return
+        this.#removing = this.#removeContents(digests, report)
+        await this.#removing
         await this.#rest(digests.length, performance.now() - start)
       }
       after = page.at(-1)

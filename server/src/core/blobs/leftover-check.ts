@@ -31,7 +31,7 @@ interface ContentFile {
 /** Walks through the folders of the store and tells of what no row knows. Nothing of it harms anybody. */
 export async function* checkLeftovers(check: LeftoverCheck): AsyncGenerator<Finding> {
   let page: ContentFile[] = []
-  for await (const entry of listContents(check.root)) {
+  for await (const entry of listContentFiles(check.root)) {
     if (!('digest' in entry)) {
       yield* strayName(check, entry.path)
       continue
@@ -119,7 +119,7 @@ async function isLeft(check: LeftoverCheck, path: string): Promise<boolean> {
 }
 
 /** All that lies below `blobs`: files under digests, and what has another name or place. */
-async function* listContents(root: string): AsyncGenerator<ContentFile | { readonly path: string }> {
+export async function* listContentFiles(root: string): AsyncGenerator<ContentFile | { readonly path: string }> {
   const blobs = join(root, 'blobs')
   for await (const algorithm of entriesOf(blobs)) {
     const folder = join(blobs, algorithm.name)

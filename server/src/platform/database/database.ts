@@ -19,5 +19,11 @@ export interface Database {
   transaction<Result>(work: (transaction: Transaction) => Promise<Result>): Promise<Result>
   /** Asks the engine something trivial; throws when it does not answer. */
   check(): Promise<void>
+  /**
+   * Writes a copy of what is committed when it begins into a new file, an SQLite database: durable when the promise
+   * resolves. Writers go on meanwhile.
+   * @throws where metadata is not in SQLite.
+   */
+  copyTo(file: string): Promise<void>
   close(): Promise<void>
 }

@@ -28,7 +28,7 @@ export class FolderInUseError extends Error {
  * @throws FolderInUseError
  */
 export function lockFolder(folder: string): void {
-  lock(folder, 'BEGIN EXCLUSIVE')
+  HELD.push(lock(folder, 'BEGIN EXCLUSIVE'))
 }
 
 /**
@@ -38,10 +38,20 @@ export function lockFolder(folder: string): void {
  */
 export function shareFolder(folder: string): void {
   // The lock comes with the first read.
-  lock(folder, 'BEGIN; SELECT 1 FROM sqlite_schema')
+  HELD.push(lock(folder, 'BEGIN; SELECT 1 FROM sqlite_schema'))
 }
 
-function lock(folder: string, begin: string): void {
+/**
+ * Takes a folder for some work alone, such as one that backups go to.
+ * @returns gives it back.
+ * @throws FolderInUseError
+ */
+export function borrowFolder(folder: string): () => void {
+  const file = lock(folder, 'BEGIN EXCLUSIVE')
+  return () => file.close()
+}
+
+function lock(folder: string, begin: string): DatabaseSync {
   const file = new DatabaseSync(join(folder, 'entrepot.lock'), { timeout: TIMEOUT_MS })
   try {
     // Nothing is ever written, so that no journal is needed beside it.
@@ -52,5 +62,5 @@ function lock(folder: string, begin: string): void {
     const isBusy = isSqliteError(error) && error.errcode === SQLITE_BUSY
     throw isBusy ? new FolderInUseError(folder, { cause: error }) : error
   }
-  HELD.push(file)
+  return file
 }

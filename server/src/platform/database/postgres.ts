@@ -101,6 +101,9 @@ export async function openPostgres(options: PostgresOptions, log: Logger): Promi
       const { rows } = await sql<{ readonly: string }>`show transaction_read_only`.execute(read)
       if (Object.values(rows[0] ?? {})[0] === 'on') throw new DatabaseUnavailableError('the database is read-only')
     },
+    copyTo: async () => {
+      throw new Error('metadata in PostgreSQL is backed up with its own tools, such as pg_dump')
+    },
     close: async () => {
       await changes.end()
       await read.destroy()

@@ -3,6 +3,7 @@ import type { SqliteDatabase, SqliteStatement } from 'kysely'
 import { Kysely, sql, SqliteDialect } from 'kysely'
 import type { Database } from './database.ts'
 import { isSqliteError } from './sqlite-error.ts'
+import { copySqlite } from './sqlite-copy.ts'
 import { WriteAheadLog } from './write-ahead-log.ts'
 
 /** How long a writer waits for another process, such as a backup, to let go of the file. */
@@ -49,6 +50,7 @@ export function openSqlite(file: string): Database {
       log.check()
       await sql`select 1`.execute(read)
     },
+    copyTo: async (target) => copySqlite(file, target),
     close: async () => {
       await log.close()
       await read.destroy()
