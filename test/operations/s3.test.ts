@@ -136,6 +136,32 @@ test('objects are written with a checksum each, encrypted and in the class that 
   }
 })
 
+test('a blob that comes in several requests is put together by the store, and what is sent for that has a checksum', async (t) => {
+  if (!isMinioPresent(t)) return
+  const proxy = await startS3Proxy(t, (await server()).port)
+  const s3 = { ...(await place('pieces')), regionendpoint: proxy.url }
+  const client = new RegistryClient(
+    (await startRegistry(t, { config: { storage: { s3, redirect: { disable: true } } } })).url,
+  )
+  const [name, content] = [uniqueName(), randomBlob(19 * MIB)]
+  const url = await client.startUpload(name)
+  const cuts = [0, 6 * MIB, 6 * MIB + 10, 19 * MIB]
+  for (const [index, start] of cuts.slice(0, -1).entries()) {
+    const chunk = content.subarray(start, cuts[index + 1])
+    assert.equal((await client.patchChunk(url, chunk)).status, 202)
+  }
+  proxy.requests.length = 0
+  assert.equal((await client.putBlob(url, digestOf(content))).status, 201)
+  const parts = proxy.requests.filter(({ operation }) => operation === 'put-part')
+  assert.equal(parts.length, 3)
+  const sent = parts.filter(({ headers }) => headers['x-amz-copy-source'] === undefined)
+  assert.deepEqual(
+    sent.map(({ headers }) => [headers['content-length'], String(headers['content-md5']).length]),
+    [[String(5 * MIB), 24]],
+  )
+  assert.ok((await client.get(`/v2/${name}/blobs/${digestOf(content)}`)).body.equals(content))
+})
+
 test('what nothing needs any more leaves the bucket', async (t) => {
   if (!isMinioPresent(t)) return
   const s3 = await place('collected')

@@ -104,6 +104,10 @@ export class FilesystemStore implements BlobStore {
     await truncate(this.#uploadPath(id), size).catch(ignoreAbsent)
   }
 
+  async joinUpload(): Promise<void> {
+    // It is one file.
+  }
+
   async finishUpload(id: string, digest: Digest, sizeBytes: number): Promise<void> {
     const source = this.#uploadPath(id)
     const folder = dirname(this.#blobPath(digest))

@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict'
 import { randomBytes, randomUUID } from 'node:crypto'
 import { Readable } from 'node:stream'
+import { buffer } from 'node:stream/consumers'
 import { after, test, type TestContext } from 'node:test'
 import { Bucket } from '#platform/s3'
 import { isMinioPresent, type MinioServer, startMinio } from '../../../../test/minio-server.ts'
 import { testBlobStore } from './blob-store.contract.ts'
 import { digestOf } from './content-hash.ts'
+import { segmentName } from './s3-names.ts'
 import { S3Store } from './s3-store.ts'
 
 const MIB = 1024 * 1024
@@ -143,4 +145,52 @@ test('instances that store the same content at once leave it there once', async 
     assert.equal(keys.length, 2, `one object and its name: ${keys.join(', ')}`)
     for (const store of stores) assert.equal(await store.size(digest), content.byteLength)
   }
+})
+
+test('an upload that came in pieces of every size is put together byte for byte', async (t) => {
+  if (!isMinioPresent(t)) return
+  const bucket = await openBucket()
+  const store = new S3Store(bucket)
+  for (const sizes of [
+    [3 * MIB, 3 * MIB],
+    [10, 12 * MIB, 7],
+    [6 * MIB, 10, 5 * MIB + 1, 4 * MIB, 4 * MIB, 4 * MIB],
+    [1, 1, 1],
+    [5 * MIB, 5 * MIB, 1],
+  ]) {
+    const content = randomBytes(sizes.reduce((sum, size) => sum + size))
+    let sent = 0
+    for (const size of sizes) {
+      sent = await store.appendUpload('u', sent, Readable.from([Buffer.from(content.subarray(sent, sent + size))]))
+    }
+    await store.joinUpload('u')
+    assert.equal(await store.uploadSize('u'), content.byteLength)
+    const digest = digestOf('sha256', content)
+    await store.finishUpload('u', digest, content.byteLength)
+    const reading = await store.open(digest)
+    assert.equal(await reading?.digest('sha256'), digest)
+    await reading?.close()
+    await (
+      await store.prepareRemoval([digest])
+    )([digest])
+    assert.deepEqual(await keysOf(bucket), [], 'something is left')
+  }
+})
+
+test('an upload whose pieces were put together by a process that then died goes on', async (t) => {
+  if (!isMinioPresent(t)) return
+  const bucket = await openBucket()
+  const store = new S3Store(bucket)
+  await store.appendUpload('u', 0, Readable.from([Buffer.from('one')]))
+  await store.appendUpload('u', 3, Readable.from([Buffer.from('two')]))
+  const objectId = randomUUID()
+  await bucket.put(`objects/${objectId}`, Buffer.from('onetwo'))
+  await bucket.put(segmentName({ uploadId: 'u', offset: 0, sizeBytes: 6, objectId }), Buffer.alloc(0))
+  assert.equal(await store.uploadSize('u'), 6)
+  await store.appendUpload('u', 6, Readable.from([Buffer.from('three')]))
+  assert.equal((await buffer(store.readUpload('u'))).toString(), 'onetwothree')
+  await store.finishUpload('u', digestOf('sha256', Buffer.from('onetwothree')), 11)
+  await store.removeUpload('u')
+  assert.equal(await store.size(digestOf('sha256', Buffer.from('onetwothree'))), 11)
+  assert.equal((await keysOf(bucket)).length, 2)
 })

@@ -53,15 +53,15 @@ export class S3Store implements BlobStore {
     await this.#uploads.truncate(id, size)
   }
 
+  async joinUpload(id: string): Promise<void> {
+    await this.#uploads.join(id)
+  }
+
   async finishUpload(id: string, digest: Digest, sizeBytes: number): Promise<void> {
-    const segments = await this.#uploads.segments(id)
-    const size = sizeOf(segments)
+    const segment = await this.#uploads.join(id)
+    const size = segment?.sizeBytes ?? 0
     if (size !== sizeBytes) throw new Error(`the upload ${id} has ${size} bytes, but ${sizeBytes} were verified`)
-    const [only, ...more] = segments
-    const key =
-      only !== undefined && more.length === 0
-        ? only.object
-        : objectKey((await this.#uploads.write(this.#uploads.read(segments))).objectId)
+    const key = segment?.object ?? (await this.#uploads.writeEmpty())
     const object = await this.#bucket.head(key)
     if (object?.sizeBytes !== sizeBytes) {
       throw new ObjectStoreError(
@@ -72,9 +72,9 @@ export class S3Store implements BlobStore {
     const name = markerFolder(digest) + markerTail(sizeBytes, idOf(key))
     await this.#bucket.put(name, new Uint8Array())
     // From here on no upload names the object: whoever removes what is left of one must not remove content.
-    const copied = segments.filter((segment) => segment.object !== key).map((segment) => segment.object)
     const older = await this.#olderMarkers(digest, name)
-    await this.#bucket.delete([...segments.map((segment) => segment.name), ...copied, ...older.flatMap(keysOf)])
+    const names = segment === undefined ? [] : [segment.name]
+    await this.#bucket.delete([...names, ...older.flatMap(keysOf)])
     this.#places.set(digest, { key, ...object })
   }
 

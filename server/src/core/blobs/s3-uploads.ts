@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { type Bucket, ObjectReader, ObjectStoreError, ObjectWriter, PartBudget } from '#platform/s3'
+import { type Bucket, composeObject, ObjectReader, ObjectStoreError, ObjectWriter, PartBudget } from '#platform/s3'
 import { freeChunk } from './free-chunk.ts'
 import { objectKey, parseSegment, type Segment, segmentName, uploadFolder } from './s3-names.ts'
 import type { Hashing, StoredUpload } from './store.ts'
@@ -45,17 +45,37 @@ export class S3Uploads {
     }
   }
 
-  /** What an upload consists of, in order. @throws ObjectStoreError while two requests have written the same bytes. */
+  /**
+   * What an upload consists of, in order. What was joined already is not told a second time.
+   * @throws ObjectStoreError while two requests have written the same bytes.
+   */
   async segments(id: string): Promise<Segment[]> {
     const segments: Segment[] = []
     let end = 0
-    for (const segment of await this.#list(id)) {
-      if (segment.offset < end) throw this.#collision(id)
+    for (const segment of (await this.#list(id)).toSorted(inOrder)) {
       if (segment.offset > end) break
+      const isJoined = segment.offset + segment.sizeBytes <= end
+      if (segment.offset < end && !isJoined) throw this.#collision(id)
+      if (isJoined) continue
       segments.push(segment)
       end += segment.sizeBytes
     }
     return segments
+  }
+
+  /** Makes one object of an upload. @returns the upload's segment; undefined where there are no bytes. */
+  async join(id: string): Promise<Segment | undefined> {
+    const segments = await this.segments(id)
+    const [only, ...more] = segments
+    if (more.length === 0) return only
+    const objectId = randomUUID()
+    const sizeBytes = segments.reduce((sum, segment) => sum + segment.sizeBytes, 0)
+    const pieces = segments.map((segment) => ({ key: segment.object, start: 0, sizeBytes: segment.sizeBytes }))
+    await composeObject(this.#bucket, objectKey(objectId), pieces)
+    const name = segmentName({ uploadId: id, offset: 0, sizeBytes, objectId })
+    await this.#bucket.put(name, new Uint8Array())
+    await this.#delete(segments)
+    return { name, uploadId: id, offset: 0, sizeBytes, object: objectKey(objectId) }
   }
 
   /** The bytes of segments. */
@@ -68,8 +88,9 @@ export class S3Uploads {
     const gone = (await this.#list(id)).filter((segment) => segment.offset + segment.sizeBytes > size)
     for (const { object: key, offset } of gone) {
       if (offset >= size) continue
-      const head = await this.write(readObject(this.#bucket, { key, sizeBytes: size - offset }))
-      await this.#bucket.put(segmentName({ uploadId: id, offset, ...head }), new Uint8Array())
+      const [objectId, sizeBytes] = [randomUUID(), size - offset]
+      await composeObject(this.#bucket, objectKey(objectId), [{ key, start: 0, sizeBytes }])
+      await this.#bucket.put(segmentName({ uploadId: id, offset, sizeBytes, objectId }), new Uint8Array())
     }
     await this.#delete(gone)
   }
@@ -92,18 +113,11 @@ export class S3Uploads {
     if (last !== undefined) yield last
   }
 
-  /** Writes bytes as one object, in which they must fit. */
-  async write(chunks: AsyncIterable<Uint8Array>): Promise<{ objectId: string; sizeBytes: number }> {
-    const objectId = randomUUID()
-    const writer = new ObjectWriter(this.#bucket, objectKey(objectId), this.#budget)
-    try {
-      for await (const chunk of chunks) await writer.add(chunk)
-      await writer.end()
-    } catch (error) {
-      await writer.abort().catch(() => {})
-      throw error
-    }
-    return { objectId, sizeBytes: writer.sizeBytes }
+  /** Writes an object without bytes; gives its key. */
+  async writeEmpty(): Promise<string> {
+    const key = objectKey(randomUUID())
+    await this.#bucket.put(key, new Uint8Array())
+    return key
   }
 
   /** Gives segments their names, unless another request has written at the same place, as on another instance. */
@@ -230,6 +244,11 @@ class GatheredChunks {
       freeChunk(bytes)
     }
   }
+}
+
+/** By their offset; of those with the same one, the longest comes first: it was made of the others. */
+function inOrder(one: Segment, other: Segment): number {
+  return one.offset - other.offset || other.sizeBytes - one.sizeBytes
 }
 
 async function* readObject(bucket: Bucket, object: { key: string; sizeBytes: number }): AsyncIterable<Uint8Array> {

@@ -75,6 +75,8 @@ export interface BlobStore {
   readUpload(id: string): AsyncIterable<Uint8Array>
   /** Cuts an upload back to `size` bytes; nothing happens if there is none. */
   truncateUpload(id: string, size: number): Promise<void>
+  /** Does what can take long of finishing an upload whose bytes are all there, so that `finishUpload` is quick. */
+  joinUpload(id: string): Promise<void>
   /**
    * Makes the upload the content of that digest, durably: when the promise resolves a power cut cannot undo it.
    * It fails, and changes no content, when the upload does not have the `sizeBytes` bytes that were verified.

@@ -138,6 +138,8 @@ export class Uploads {
       const upload = await this.#requireUpload(repository, id)
       const before = await this.#storedBefore(id, end)
       const content = before ?? (await this.#receiveLast(upload, end, turn))
+      // Outside the transaction, which must not last.
+      if (before === undefined) await this.#store.joinUpload(id)
       let isPlaced = before !== undefined
       const place = async (connection: Connection) => {
         await turn.confirm(connection)

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { Agent as HttpAgent } from 'node:http'
 import { Agent as HttpsAgent } from 'node:https'
 import { Readable } from 'node:stream'
@@ -64,6 +65,8 @@ export interface StoredPart {
 export interface OpenMultipart {
   readonly key: string
   readonly uploadId: string
+  /** Whether the store copies some of its parts. */
+  readonly isCopied: boolean
 }
 
 /** The objects of one bucket below a prefix, by key. Whatever fails throws ObjectStoreError. */
@@ -73,6 +76,8 @@ export class Bucket {
   readonly name: string
   readonly #sdk: Sdk
   readonly #client: S3Client
+  /** Sends no checksums but those that it is given. */
+  readonly #plainClient: S3Client
   readonly #bucket: string
   readonly #prefix: string
   readonly #asWritten: object
@@ -80,7 +85,8 @@ export class Bucket {
 
   private constructor(sdk: Sdk, options: S3Options) {
     this.#sdk = sdk
-    this.#client = createClient(sdk, options)
+    this.#client = createClient(sdk, options, 'WHEN_SUPPORTED')
+    this.#plainClient = createClient(sdk, options, 'WHEN_REQUIRED')
     this.#bucket = options.bucket
     this.#prefix = options.prefix
     this.partBytes = options.partBytes
@@ -189,27 +195,54 @@ export class Bucket {
     }
   }
 
-  async beginMultipart(key: string): Promise<OpenMultipart> {
+  /**
+   * @param isCopied whether the store copies some of the parts. Not every store makes a checksum of those, and Amazon's
+   * takes none of the others then, but for the older `Content-MD5`.
+   */
+  async beginMultipart(key: string, isCopied = false): Promise<OpenMultipart> {
     const command = new this.#sdk.CreateMultipartUploadCommand({
       ...this.#at(key),
       ...this.#asWritten,
-      ChecksumAlgorithm: 'CRC32',
+      ...(!isCopied && { ChecksumAlgorithm: 'CRC32' }),
     })
-    const { UploadId: uploadId } = await this.#within(0, async (limits) => this.#client.send(command, limits))
-    if (uploadId !== undefined) return { key, uploadId }
+    const client = isCopied ? this.#plainClient : this.#client
+    const { UploadId: uploadId } = await this.#within(0, async (limits) => client.send(command, limits))
+    if (uploadId !== undefined) return { key, uploadId, isCopied }
     throw new ObjectStoreError(this.name, new Error('a multipart upload was begun without an id'))
   }
 
   /** Writes a part; the store compares it with its checksum. */
   async putPart(multipart: OpenMultipart, number: number, body: Uint8Array): Promise<StoredPart> {
+    const { isCopied } = multipart
     const command = new this.#sdk.UploadPartCommand({
       ...this.#of(multipart),
       PartNumber: number,
       Body: body,
-      ChecksumAlgorithm: 'CRC32',
+      ...(isCopied ? { ContentMD5: md5Of(body) } : { ChecksumAlgorithm: 'CRC32' }),
     })
-    const answer = await this.#within(body.byteLength, async (limits) => this.#client.send(command, limits))
-    return { number, etag: answer.ETag, checksum: answer.ChecksumCRC32 }
+    const client = isCopied ? this.#plainClient : this.#client
+    const answer = await this.#within(body.byteLength, async (limits) => client.send(command, limits))
+    return { number, etag: answer.ETag, checksum: isCopied ? undefined : answer.ChecksumCRC32 }
+  }
+
+  /** Lets the store copy bytes of another object into a part. */
+  async copyPart(
+    multipart: OpenMultipart,
+    number: number,
+    from: { key: string; start: number; sizeBytes: number },
+  ): Promise<StoredPart> {
+    const { key, start, sizeBytes } = from
+    const command = new this.#sdk.UploadPartCopyCommand({
+      ...this.#of(multipart),
+      PartNumber: number,
+      CopySource: `${this.#bucket}/${encodeURI(this.#prefix + key)}`,
+      CopySourceRange: `bytes=${start}-${start + sizeBytes - 1}`,
+    })
+    // It takes as long as a few MiB over the network.
+    const { CopyPartResult: copied } = await this.#within(sizeBytes / 8, async (limits) =>
+      this.#client.send(command, limits),
+    )
+    return { number, etag: copied?.ETag, checksum: undefined }
   }
 
   /** Makes an object out of parts. */
@@ -247,7 +280,7 @@ export class Bucket {
       const page = await this.#within(0, async (limits) => this.#client.send(command, limits))
       for (const { Key: key, UploadId: uploadId, Initiated: at } of page.Uploads ?? []) {
         if (key === undefined || uploadId === undefined || at === undefined || at.getTime() >= before) continue
-        yield { key: key.slice(this.#prefix.length), uploadId }
+        yield { key: key.slice(this.#prefix.length), uploadId, isCopied: false }
       }
       marker = page.IsTruncated ? { KeyMarker: page.NextKeyMarker, UploadIdMarker: page.NextUploadIdMarker } : undefined
     } while (marker !== undefined)
@@ -284,7 +317,7 @@ export class Bucket {
   }
 }
 
-function createClient(sdk: Sdk, options: S3Options): S3Client {
+function createClient(sdk: Sdk, options: S3Options, checksums: 'WHEN_SUPPORTED' | 'WHEN_REQUIRED'): S3Client {
   const { region, endpoint, isPathStyle, credentials, isUnverified, isDualStack, isAccelerated } = options
   return new sdk.S3Client({
     region,
@@ -293,6 +326,7 @@ function createClient(sdk: Sdk, options: S3Options): S3Client {
     ...(credentials !== undefined && { credentials }),
     useDualstackEndpoint: isDualStack,
     useAccelerateEndpoint: isAccelerated,
+    requestChecksumCalculation: checksums,
     maxAttempts: MAX_ATTEMPTS,
     retryMode: 'standard',
     // A question before each part would cost a round trip.
@@ -304,6 +338,10 @@ function createClient(sdk: Sdk, options: S3Options): S3Client {
       httpsAgent: new HttpsAgent({ keepAlive: true, rejectUnauthorized: !isUnverified }),
     },
   })
+}
+
+function md5Of(body: Uint8Array): string {
+  return createHash('md5').update(body).digest('base64')
 }
 
 function ignoreGone(error: unknown): undefined {

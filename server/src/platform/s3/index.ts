@@ -4,5 +4,6 @@
  */
 export { Bucket, type S3Options } from './bucket.ts'
 export { ObjectStoreError } from './bucket-error.ts'
+export { composeObject } from './object-composer.ts'
 export { ObjectReader, type ReadObject } from './object-reader.ts'
 export { ObjectWriter, PartBudget } from './object-writer.ts'

@@ -1,5 +1,5 @@
 import type { Bucket, OpenMultipart, StoredPart } from './bucket.ts'
-import { ObjectStoreError } from './bucket-error.ts'
+import { completeObject } from './complete-object.ts'
 
 const MIB = 1024 * 1024
 /** All parts but the last must have so much (docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html). */
@@ -109,7 +109,7 @@ export class ObjectWriter {
     }
     if (this.#filledBytes > 0) await this.#flush()
     await this.#sending
-    await this.#complete(this.#multipart)
+    await completeObject(this.#bucket, this.#multipart, { parts: this.#parts, sizeBytes: this.#sizeBytes })
   }
 
   /** Gives up what was written. */
@@ -118,19 +118,6 @@ export class ObjectWriter {
     this.#buffer = undefined
     await this.#sending.catch(() => {})
     if (this.#multipart !== undefined) await this.#bucket.abortMultipart(this.#multipart)
-  }
-
-  /**
-   * What the store answers is not believed either way: it may say that it has completed an object and not have done so
-   * (API_CompleteMultipartUpload), or do it while the answer is lost. The key is of this object alone.
-   */
-  async #complete(multipart: OpenMultipart): Promise<void> {
-    let failure: unknown
-    await this.#bucket.completeMultipart(multipart, this.#parts).catch((error: unknown) => (failure = error))
-    const written = await this.#bucket.head(this.#key)
-    if (written?.sizeBytes === this.#sizeBytes) return
-    const sizes = `${written?.sizeBytes ?? 0} bytes instead of ${this.#sizeBytes}`
-    throw failure ?? new ObjectStoreError(this.#bucket.name, new Error(`it completed an object of ${sizes}`))
   }
 
   async #flush(): Promise<void> {
