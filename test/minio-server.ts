@@ -1,11 +1,13 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdir, mkdtemp, rm } from 'node:fs/promises'
+import { copyFile, mkdir, mkdtemp, rm } from 'node:fs/promises'
+import { request } from 'node:https'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { isInstalled, SEARCH_PATH, skipUnlessRequired } from './clients/programs.ts'
 import { freePort, until } from './harness.ts'
+import type { Certificate } from './operations/certificates.ts'
 
 const START_TIMEOUT_MS = 30_000
 const ACCESS_KEY = 'entrepot-test'
@@ -41,16 +43,18 @@ export function isMinioPresent(t: TestContext): boolean {
   return false
 }
 
-export async function startMinio(): Promise<MinioServer> {
+/** @param certificate for a server that speaks TLS. */
+export async function startMinio(certificate?: Certificate): Promise<MinioServer> {
   const folder = await mkdtemp(join(tmpdir(), 'entrepot-minio-'))
   const port = await freePort()
-  const url = `http://127.0.0.1:${port}`
+  const url = `${certificate === undefined ? 'http' : 'https'}://127.0.0.1:${port}`
+  const certificates = join(folder, 'certificates')
   let server: ChildProcess | undefined
   let output = ''
   const minio: MinioServer = {
     port,
     keyId: KEY_ID,
-    folder: join(folder, BUCKET),
+    folder: join(folder, 'data', BUCKET),
     storage: {
       bucket: BUCKET,
       region: 'us-east-1',
@@ -59,17 +63,21 @@ export async function startMinio(): Promise<MinioServer> {
       secretkey: SECRET_KEY,
     },
     start: async () => {
-      const started = spawn('minio', ['server', '--quiet', '--address', `127.0.0.1:${port}`, folder], {
-        env: {
-          PATH: SEARCH_PATH,
-          HOME: folder,
-          MINIO_ROOT_USER: ACCESS_KEY,
-          MINIO_ROOT_PASSWORD: SECRET_KEY,
-          MINIO_BROWSER: 'off',
-          MINIO_KMS_SECRET_KEY: `${KEY_ID}:${Buffer.alloc(32, KEY_ID).toString('base64')}`,
+      const started = spawn(
+        'minio',
+        ['server', '--quiet', '--certs-dir', certificates, '--address', `127.0.0.1:${port}`, join(folder, 'data')],
+        {
+          env: {
+            PATH: SEARCH_PATH,
+            HOME: folder,
+            MINIO_ROOT_USER: ACCESS_KEY,
+            MINIO_ROOT_PASSWORD: SECRET_KEY,
+            MINIO_BROWSER: 'off',
+            MINIO_KMS_SECRET_KEY: `${KEY_ID}:${Buffer.alloc(32, KEY_ID).toString('base64')}`,
+          },
+          stdio: ['ignore', 'pipe', 'pipe'],
         },
-        stdio: ['ignore', 'pipe', 'pipe'],
-      })
+      )
       server = started
       for (const stream of [started.stdout, started.stderr]) {
         stream.on('data', (chunk: Buffer) => (output += chunk.toString()))
@@ -77,10 +85,7 @@ export async function startMinio(): Promise<MinioServer> {
       await until(
         async () => {
           if (started.exitCode !== null) throw new Error(`minio ended:\n${output}`)
-          return fetch(`${url}/minio/health/ready`).then(
-            ({ ok }) => ok,
-            () => false,
-          )
+          return isReady(`${url}/minio/health/ready`)
         },
         START_TIMEOUT_MS,
         () => `minio does not answer:\n${output}`,
@@ -97,8 +102,30 @@ export async function startMinio(): Promise<MinioServer> {
       await rm(folder, { recursive: true, force: true })
     },
   }
+  await mkdir(certificates)
+  if (certificate !== undefined) {
+    await copyFile(certificate.certificate, join(certificates, 'public.crt'))
+    await copyFile(certificate.key, join(certificates, 'private.key'))
+  }
   // To MinIO a folder is a bucket.
-  await mkdir(minio.folder)
+  await mkdir(minio.folder, { recursive: true })
   await minio.start()
   return minio
+}
+
+async function isReady(url: string): Promise<boolean> {
+  if (url.startsWith('http:')) {
+    return fetch(url).then(
+      ({ ok }) => ok,
+      () => false,
+    )
+  }
+  const asked = request(url, { rejectUnauthorized: false }).end()
+  try {
+    const [answer]: { statusCode?: number; resume(): void }[] = await once(asked, 'response')
+    answer?.resume()
+    return answer?.statusCode === 200
+  } catch {
+    return false
+  }
 }

@@ -10,6 +10,7 @@ import { isMinioPresent, type MinioServer, startMinio } from '../minio-server.ts
 import { isPostgresPresent, startPostgres } from '../postgres-cluster.ts'
 import { RegistryClient } from '../registry-client.ts'
 import { startS3Proxy } from '../s3-proxy.ts'
+import { createCertificate } from './certificates.ts'
 import { entrepot, temporaryFolder, writeConfig } from './command.ts'
 
 const MIB = 1024 * 1024
@@ -52,6 +53,27 @@ test('a start says what is wrong with the bucket or its keys, and what to do', a
   const { accesskey: _accessKey, secretkey: _secretKey, ...keyless } = right
   const withoutKeys = { AWS_EC2_METADATA_DISABLED: 'true', HOME: await temporaryFolder(t) }
   assert.match(await failedStart(t, keyless, withoutKeys), /there are no credentials: set "storage\.s3\.accesskey"/)
+})
+
+test('a store is spoken to over TLS, with a certificate of a known authority or, if that is asked for, any', async (t) => {
+  if (!isMinioPresent(t)) return
+  const certificate = await createCertificate(await temporaryFolder(t), 'store')
+  const minio = await startMinio(certificate)
+  t.after(async () => minio.remove())
+  const s3 = { ...minio.storage, regionendpoint: `127.0.0.1:${minio.port}` }
+  assert.match(await failedStart(t, s3), /an authority that is not known here: name that in NODE_EXTRA_CA_CERTS/)
+  assert.match(await failedStart(t, { ...s3, secure: false }), /the bucket "registry" at http:\/\/127/)
+  const trusting = { NODE_EXTRA_CA_CERTS: certificate.certificate }
+  for (const [own, env] of [
+    [{}, trusting],
+    [{ skipverify: true }, {}],
+  ] as const) {
+    const storage = { s3: { ...s3, ...own, rootdirectory: Object.keys(env).join() }, redirect: { disable: true } }
+    const client = new RegistryClient((await startRegistry(t, { config: { storage }, env })).url)
+    const [name, content] = [uniqueName(), randomBlob(11 * MIB)]
+    const { digest } = await client.pushBlob(name, content)
+    assert.ok((await client.get(`/v2/${name}/blobs/${digest}`)).body.equals(content))
+  }
 })
 
 test('a start beside blobs in the bucket whose database is missing is refused', async (t) => {

@@ -1,3 +1,6 @@
+const UNKNOWN_AUTHORITY =
+  'its certificate comes from an authority that is not known here: name that in NODE_EXTRA_CA_CERTS'
+
 /** What the store answers, or how its connection breaks, and what an operator does about it. */
 const ADVICE: Readonly<Record<string, string>> = {
   NoSuchBucket: 'there is no such bucket: create it, or correct "storage.s3.bucket"',
@@ -14,6 +17,11 @@ const ADVICE: Readonly<Record<string, string>> = {
   RequestTimeTooSkewed: 'the clock of this machine is wrong: set it',
   ENOTFOUND: 'there is no such host: correct "storage.s3.regionendpoint" or "storage.s3.region"',
   ECONNREFUSED: 'nothing answers there: start the store, or correct "storage.s3.regionendpoint"',
+  DEPTH_ZERO_SELF_SIGNED_CERT: UNKNOWN_AUTHORITY,
+  SELF_SIGNED_CERT_IN_CHAIN: UNKNOWN_AUTHORITY,
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: UNKNOWN_AUTHORITY,
+  EPROTO:
+    'it does not speak TLS: write "http://" before "storage.s3.regionendpoint", or set "storage.s3.secure: false"',
   TimeoutError: 'it does not answer in time: look at the store, and at the network between',
   AbortError: 'it does not answer in time: look at the store, and at the network between',
 }
