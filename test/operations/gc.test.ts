@@ -155,7 +155,7 @@ test('what has rested in the trash for its time counts as what the next run remo
 })
 
 test('the last hundred runs are remembered, with what started them, also after a crash', async (t) => {
-  const { registry, state, collect } = await start(t, { age: '0s', interval: '1ms' })
+  const { registry, state, collect } = await start(t, { age: '0s', interval: '25ms' })
   await until(
     async () => (await state()).runs.length === 100,
     SETTLE_MS,
