@@ -24,6 +24,8 @@ export interface ManagementClient {
    * @throws Error with the reason when it is refused or fails.
    */
   request<Result>(method: Method, url: string, body?: object): Promise<Result>
+  /** Gives what an operation sends, which may be large. @throws Error with the reason when it is refused. */
+  download(url: string): Promise<Readable>
   /**
    * Begins an operation that tells how it goes on, and gives what it tells. Whoever stops to listen ends it.
    * @throws Error with the reason when it is refused.
@@ -66,6 +68,11 @@ export async function withManagement<Result>(
 }
 
 function createClient(send: Send, isServed: boolean): ManagementClient {
+  const open = async (method: Method, url: string, body?: object) => {
+    const answer = await send(method, `/api/v1/${url}`, body)
+    if (answer.status >= 400) throw new Error(reasonIn(JSON.parse(await text(answer.body))))
+    return answer.body
+  }
   return {
     isServed,
     request: async (method, url, body) => {
@@ -76,10 +83,10 @@ function createClient(send: Send, isServed: boolean): ManagementClient {
       // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- what answers is of this installation
       return value as never
     },
+    download: async (url) => open('GET', url),
     events: async function* (url, body) {
-      const answer = await send('POST', `/api/v1/${url}`, body)
-      if (answer.status >= 400) throw new Error(reasonIn(JSON.parse(await text(answer.body))))
-      for await (const line of createInterface({ input: answer.body })) {
+      const lines = await open('POST', url, body)
+      for await (const line of createInterface({ input: lines })) {
         // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- what answers is of this installation
         yield JSON.parse(line) as never
       }

@@ -4,7 +4,9 @@ import { configCheck } from './commands/config-check.ts'
 import { configPrint } from './commands/config-print.ts'
 import { gc } from './commands/gc.ts'
 import { fsck } from './commands/fsck.ts'
+import { exportImages } from './commands/export-images.ts'
 import { importDistribution } from './commands/import-distribution.ts'
+import { importImages } from './commands/import-images.ts'
 import { job } from './commands/job.ts'
 import { migrateMetadata } from './commands/migrate-metadata.ts'
 import { restore } from './commands/restore.ts'
@@ -35,7 +37,19 @@ export function createProgram(current: string): Command {
   program.addCommand(trash())
   program.addCommand(backup())
   program.addCommand(restore())
-  program.addCommand(new Command('import').description('take images over').addCommand(importDistribution()))
+  program.addCommand(
+    new Command('import')
+      .description('take images over')
+      .addCommand(importDistribution())
+      .addCommand(importImages('oci-layout'))
+      .addCommand(importImages('docker-archive')),
+  )
+  program.addCommand(
+    new Command('export')
+      .description('write images as archives')
+      .addCommand(exportImages('oci-layout'))
+      .addCommand(exportImages('docker-archive')),
+  )
   program.addCommand(job())
   program.addCommand(
     new Command('migrate').description('move what is stored to another place').addCommand(migrateMetadata()),

@@ -178,7 +178,7 @@ async function openStorage(config: Config, { metrics, log }: Pick<Foundation, 'm
   const policy = manifestPolicy(config)
   const purging = createCdnPurging(config)
   const garbage = createGarbage(config, { database: deletions, instance, store, contentTurns, purging, metrics, log })
-  const moved = { folder, database, store, blobs, policy }
+  const moved = { folder, database, store, blobs, uploads, policy }
   return {
     ...moved,
     deletions,
@@ -186,8 +186,13 @@ async function openStorage(config: Config, { metrics, log }: Pick<Foundation, 'm
     contentLinks: links,
     instance,
     reserve,
-    transfers: new Transfers({ ...moved, garbage: garbage.runs, maxManifestBytes: config.limits.manifestsize }),
-    uploads,
+    transfers: new Transfers({
+      ...moved,
+      manifests: new ManifestReader({ database, blobs }),
+      blobsOfRepositories: new BlobReader({ database, blobs }),
+      garbage: garbage.runs,
+      maxManifestBytes: config.limits.manifestsize,
+    }),
     garbage,
   }
 }

@@ -9,7 +9,7 @@ const MANIFEST = new URL('../../package.json', import.meta.url)
 /** The commands that a help text lists, but for `help` itself. */
 function commandsIn(help: string): string[] {
   const list = /\nCommands:\n((?: .*\n)+)/.exec(help)?.[1] ?? ''
-  return [...list.matchAll(/^ {2}([a-z]+)/gm)].flatMap(([, name]) =>
+  return [...list.matchAll(/^ {2}([a-z-]+)/gm)].flatMap(([, name]) =>
     name === undefined || name === 'help' ? [] : [name],
   )
 }
@@ -32,13 +32,19 @@ test('every command tells with --help what it does, what it takes and an example
   await visit([])
   assert.deepEqual(seen.toSorted(), [
     '',
+    'backup',
     'config',
     'config check',
     'config print',
+    'export',
+    'export docker-archive',
+    'export oci-layout',
     'fsck',
     'gc',
     'import',
     'import distribution',
+    'import docker-archive',
+    'import oci-layout',
     'job',
     'job cancel',
     'job list',
@@ -47,6 +53,7 @@ test('every command tells with --help what it does, what it takes and an example
     'job show',
     'migrate',
     'migrate metadata',
+    'restore',
     'serve',
     'trash',
     'trash empty',

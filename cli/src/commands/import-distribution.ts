@@ -71,7 +71,8 @@ function summary(counts: Partial<ImportCounts>, isDryRun: boolean): string {
   return `took over ${text}; ${linked} contents linked, ${copied} copied, ${present} there before, ${skipped} skipped\n`
 }
 
-function countsText({
+/** What an import has taken over, in a line. */
+export function countsText({
   repositories = 0,
   blobs = 0,
   manifests = 0,

@@ -8,7 +8,9 @@ import type { ManagementContext, ManagementRoute } from './context.ts'
 import { cancelJob } from './routes/cancel-job.ts'
 import { createBackup } from './routes/create-backup.ts'
 import { emptyTrash } from './routes/empty-trash.ts'
+import { exportImages } from './routes/export-images.ts'
 import { getGarbage } from './routes/get-garbage.ts'
+import { importImages } from './routes/import-images.ts'
 import { importDistribution } from './routes/import-distribution.ts'
 import { getJob } from './routes/get-job.ts'
 import { listGarbageRuns } from './routes/list-garbage-runs.ts'
@@ -35,6 +37,8 @@ const ROUTES: readonly ManagementRoute[] = [
   emptyTrash,
   quarantineContent,
   importDistribution,
+  importImages,
+  exportImages,
   listJobs,
   getJob,
   listJobLines,
