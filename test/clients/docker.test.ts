@@ -3,6 +3,8 @@ import { existsSync } from 'node:fs'
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { entrepot } from '../operations/command.ts'
+import { folderOf } from '../operations/management-request.ts'
 import { motd } from './debian-images.ts'
 import { dockerClient, dockerForget, dockerLoad, dockerPull, startDocker } from './docker.ts'
 import {
@@ -32,6 +34,21 @@ test('docker', async (t) => {
     assert.deepEqual([served.mediaType, served.config], [DOCKER_MANIFEST, single.config])
     await pullWhole(setup, client, 'debian:1')
     assert.equal((await dockerPull(daemon, remote(`debian@${served.digest}`))).digest, served.digest)
+  })
+
+  await t.test('loads an image that was exported, and what it saves is imported as the same image', async () => {
+    const [exported, saved] = [sandbox.newPath('exported.tar'), sandbox.newPath('saved.tar')]
+    const env = folderOf(registry)
+    const out = await entrepot(['export', 'docker-archive', 'debian:1', exported], { env })
+    assert.equal(out.code, 0, out.stderr)
+    await dockerForget(daemon)
+    await docker('load', '--quiet', '--input', exported)
+    assert.equal(await docker('image', 'inspect', '--format', '{{.Id}}', 'debian:1'), single.config)
+    await docker('save', '--output', saved, 'debian:1')
+    const back = await entrepot(['import', 'docker-archive', saved, '--as', 'saved:1'], { env })
+    assert.equal(back.code, 0, back.stderr)
+    const pulled = await dockerPull(daemon, remote('saved:1'))
+    assert.deepEqual([pulled.config, pulled.diffIds], [single.config, single.diffIds])
   })
 
   await t.test('has the files of every layer after a pull', async () => {
