@@ -27,6 +27,11 @@ export async function testDatabase(t: TestContext, folder: string): Promise<stri
   return href
 }
 
+/** The URL of the database of the registry in a data folder; undefined when it keeps its metadata there. */
+export function knownDatabase(folder: string): string | undefined {
+  return DATABASES.get(folder)
+}
+
 /** Runs SQL in the database of a URL, and gives what `psql` prints. */
 export async function runSql(url: string, sql: string): Promise<string> {
   return (await run('psql', ['-XAtq', '-v', 'ON_ERROR_STOP=1', '-c', sql, url])).trim()

@@ -11,6 +11,7 @@ import {
   findRepositoriesWithBlob,
 } from '#core/blobs'
 import { Checked, type Finding, finding } from '#core/findings'
+import { type Instance, joinInstances } from '#core/instances'
 import { checkRepositoryRows, findRepositoryName } from '#core/repositories'
 import { checkManifestRows, findManifestRepository, ociReferences } from '#formats/oci'
 import {
@@ -18,10 +19,15 @@ import {
   type DanglingRow,
   type DatabaseInspection,
   FolderInUseError,
+  inspectPostgres,
   inspectSqlite,
   isSqliteError,
+  isUnused,
   lockFolder,
+  openPostgres,
+  type PostgresOptions,
 } from '#platform/database'
+import { createLogger } from '#platform/log'
 import type { Config } from './config/index.ts'
 import { MIGRATIONS } from './migrations.ts'
 import { manifestPolicy, postgresOptions } from './settings.ts'
@@ -57,13 +63,10 @@ export interface Fsck {
 
 /**
  * Checks everything in a data folder: the database, what its rows say of each other, and the store's content.
- * @throws when there is no such folder, a server works there and the check is not online, or things are in PostgreSQL or S3.
+ * @throws when there is no such folder, a server works there and the check is not online, or content is in S3.
  */
 export async function fsck(options: FsckOptions): Promise<Fsck> {
   const root = resolve(options.config.storage.filesystem.rootdirectory)
-  if (postgresOptions(options.config) !== undefined) {
-    throw new Error('fsck of this version checks metadata in SQLite only, and "database.url" names PostgreSQL')
-  }
   if (options.config.storage.s3 !== undefined) {
     throw new Error('fsck of this version checks content in a folder only, and "storage.s3" names a bucket')
   }
@@ -75,8 +78,10 @@ export async function fsck(options: FsckOptions): Promise<Fsck> {
     })
   })
   if (!options.isOnline) await lock(root, owner)
+  const database = await openDatabase(root, options)
+  if ('read' in database && !options.isOnline) await keepOthersOut(database)
   const checked = new Checked()
-  return { checked, findings: check(options, root, checked) }
+  return { checked, findings: check(options, { root, database, checked }) }
 }
 
 async function lock(root: string, owner: { uid: number; gid: number }): Promise<void> {
@@ -94,14 +99,34 @@ async function lock(root: string, owner: { uid: number; gid: number }): Promise<
   if (isNew && process.getuid?.() === 0) await chown(file, owner.uid, owner.gid)
 }
 
-async function* check(options: FsckOptions, root: string, checked: Checked): AsyncGenerator<Finding> {
+/** What is looked at: with metadata in PostgreSQL there may be others who work on it, on other machines, too. */
+type OpenedDatabase = DatabaseInspection & { join?: () => Promise<Instance>; instance?: Instance }
+
+interface Place {
+  readonly root: string
+  readonly database: OpenedDatabase | Finding
+  readonly checked: Checked
+}
+
+/** @throws Error when servers work on the database. */
+async function keepOthersOut(database: OpenedDatabase): Promise<void> {
+  // A version that knows no other instances has none.
+  if (database.join === undefined || !(await isOfThisVersion(database))) return
+  try {
+    database.instance = await database.join()
+  } catch (error) {
+    await database.close()
+    throw error
+  }
+}
+
+async function* check(options: FsckOptions, { root, database, checked }: Place): AsyncGenerator<Finding> {
   const inspector = new ContentInspector({
     root,
     bytesPerSecond: options.bytesPerSecond,
     onHashed: (bytes) => (checked.hashedBytes += bytes),
   })
   const leftovers = { root, isOnline: options.isOnline, checked }
-  const database = openDatabase(root, options)
   if (!('read' in database)) {
     yield* checkLeftovers({ ...leftovers, connection: undefined })
     // A folder in which nothing was ever stored needs none.
@@ -119,12 +144,15 @@ async function* check(options: FsckOptions, root: string, checked: Checked): Asy
     yield* orDamage(checkManifestRows({ ...rows, policy, blobSizes: findBlobSizes }))
     yield* orDamage(checkLeftovers({ ...leftovers, connection: database.read }))
   } finally {
+    await database.instance?.leave()
     await database.close()
   }
 }
 
 /** Opens the database, or tells why that cannot be done. */
-function openDatabase(root: string, { isOnline }: FsckOptions): DatabaseInspection | Finding {
+async function openDatabase(root: string, { config, isOnline }: FsckOptions): Promise<OpenedDatabase | Finding> {
+  const postgres = postgresOptions(config)
+  if (postgres !== undefined) return openOnPostgres(postgres)
   const file = join(root, 'entrepot.db')
   try {
     const sizeBytes = statSync(file, { throwIfNoEntry: false })?.size ?? 0
@@ -134,6 +162,20 @@ function openDatabase(root: string, { isOnline }: FsckOptions): DatabaseInspecti
     if (!(error instanceof Error)) throw error
     return finding('database-unreadable', `the database ${file} cannot be read (${error.message}): ${BACKUP}`)
   }
+}
+
+/** @throws DatabaseUnavailableError */
+async function openOnPostgres(options: PostgresOptions): Promise<OpenedDatabase | Finding> {
+  const log = await createLogger({ level: 'warn', formatter: 'text', fields: {}, isForCommand: true })
+  const database = await openPostgres(options, log)
+  if (await isUnused(database.read)) {
+    await database.close()
+    return finding(
+      'database-missing',
+      `there is content, but the database that "database.url" names is empty: ${BACKUP}`,
+    )
+  }
+  return { ...inspectPostgres(database), join: async () => joinInstances(database, log, true) }
 }
 
 /** Looks at the file of the database, at its version, and for rows whose counterpart is missing. */

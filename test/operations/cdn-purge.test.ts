@@ -233,7 +233,7 @@ suite('a CDN that is told of deletions', { concurrency: 3 }, () => {
   test('of two instances one is killed in the middle of a job, and the other one does it, after its own', async (t) => {
     if (!(await isPostgresPresent(t))) return
     const cloudflare = await startCloudflare(t)
-    const { cluster, registries, clients } = await startInstances(t, 2, {
+    const { runSql, registries, clients } = await startInstances(t, 2, {
       storage: { delete: { enabled: true } },
       cdn: { baseurl: CDN, purge: cloudflare.purge },
       jobs: { lease: '4s', concurrency: 1 },
@@ -250,7 +250,7 @@ suite('a CDN that is told of deletions', { concurrency: 3 }, () => {
     await registries[0]?.kill()
     for (const reply of held) succeed(reply)
     const states = async () =>
-      cluster.run("select state || ' ' || attempts from jobs where kind = 'cdn-purge' order by attempts")
+      runSql("select state || ' ' || attempts from jobs where kind = 'cdn-purge' order by attempts")
     await until(
       async () => (await states()) === 'done 1\ndone 2',
       2 * WAIT_MS,

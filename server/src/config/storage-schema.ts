@@ -140,8 +140,8 @@ export const storage = z.strictObject({
         .default(33_554_432)
         .meta(
           about(
-            'How many bytes of the disk are kept free for deleting when it is full; a sixteenth of a smaller disk, and nothing with 0.',
-            '为磁盘写满时的删除操作预留多少字节；小磁盘最多预留其十六分之一，0 表示不预留。',
+            'How many bytes of the disk are kept free for deleting when it is full; a sixteenth of a smaller disk, and nothing with 0 or with metadata in PostgreSQL.',
+            '为磁盘写满时的删除操作预留多少字节；小磁盘最多预留其十六分之一；0 表示不预留，元数据在 PostgreSQL 中时也不预留。',
           ),
         ),
       readonly: z

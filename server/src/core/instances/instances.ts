@@ -123,6 +123,6 @@ function inUse(isAlone: boolean): Error {
   return new Error(
     isAlone
       ? 'a command such as "entrepot fsck" has the database that "database.url" names for itself: wait for its end'
-      : 'another Entrepot works on the database that "database.url" names',
+      : 'another Entrepot works on the database that "database.url" names: end it first, or check beside it with --online',
   )
 }
