@@ -1,5 +1,5 @@
 import { statSync } from 'node:fs'
-import { chown, stat } from 'node:fs/promises'
+import { chown } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { type Digest, isDigest } from '@entrepot/oci'
 import {
@@ -27,8 +27,9 @@ import {
   openPostgres,
   type PostgresOptions,
 } from '#platform/database'
-import { createLogger } from '#platform/log'
+import { createCommandLogger } from '#platform/log'
 import type { Config } from './config/index.ts'
+import { requireDataFolder } from './metadata.ts'
 import { MIGRATIONS } from './migrations.ts'
 import { manifestPolicy, postgresOptions } from './settings.ts'
 
@@ -72,11 +73,7 @@ export async function fsck(options: FsckOptions): Promise<Fsck> {
   }
   // What SQLite may have to create is not for others to read.
   process.umask(0o077)
-  const owner = await stat(root).catch((error: unknown) => {
-    throw new Error(`there is no data folder ${root}: name the configuration that the server runs with`, {
-      cause: error,
-    })
-  })
+  const owner = await requireDataFolder(root)
   if (!options.isOnline) await lock(root, owner)
   const database = await openDatabase(root, options)
   if ('read' in database && !options.isOnline) await keepOthersOut(database)
@@ -166,7 +163,7 @@ async function openDatabase(root: string, { config, isOnline }: FsckOptions): Pr
 
 /** @throws DatabaseUnavailableError */
 async function openOnPostgres(options: PostgresOptions): Promise<OpenedDatabase | Finding> {
-  const log = await createLogger({ level: 'warn', formatter: 'text', fields: {}, isForCommand: true })
+  const log = await createCommandLogger()
   const database = await openPostgres(options, log)
   if (await isUnused(database.read)) {
     await database.close()

@@ -1,4 +1,4 @@
-import { createLogger } from '#platform/log'
+import { createCommandLogger } from '#platform/log'
 import { type ImportCounts, type Listener, verifyDistribution } from '#transfer'
 import type { Config } from './config/index.ts'
 import type { Management, ManagementOptions } from './running.ts'
@@ -23,7 +23,7 @@ export function managementSocket(config: Config): string {
  */
 export async function openManagement(config: Config, options: ManagementOptions): Promise<Management> {
   process.umask(0o077)
-  const log = await createLogger({ level: 'warn', formatter: 'text', fields: {}, isForCommand: true })
+  const log = await createCommandLogger()
   // Where a server works in the folder, its modules are not needed here.
   const { createManagement } = await import('./app.ts')
   return createManagement(config, log, options)

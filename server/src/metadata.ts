@@ -1,3 +1,5 @@
+import type { Stats } from 'node:fs'
+import { stat } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { type Instance, joinInstances } from '#core/instances'
 import {
@@ -18,6 +20,15 @@ import { postgresOptions } from './settings.ts'
 
 /** Where SQLite keeps the metadata of a data folder. */
 export const databaseIn = (folder: string) => join(folder, 'entrepot.db')
+
+/** What is known of a data folder that a command looks at, and must not make. @throws Error when it is not there. */
+export async function requireDataFolder(folder: string): Promise<Stats> {
+  return stat(folder).catch((error: unknown) => {
+    throw new Error(`there is no data folder ${folder}: name the configuration that the server runs with`, {
+      cause: error,
+    })
+  })
+}
 
 /**
  * Opens the database that the configuration names, and brings its schema up to date. Beginning anew beside old blobs is

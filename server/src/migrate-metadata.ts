@@ -1,4 +1,4 @@
-import { open, rename, stat } from 'node:fs/promises'
+import { rename } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import {
   appliedMigrations,
@@ -13,9 +13,10 @@ import {
   type TableSize,
   tablesOf,
 } from '#platform/database'
-import { createLogger } from '#platform/log'
+import { ignoreAbsent, syncFolder } from '#platform/disk'
+import { createCommandLogger } from '#platform/log'
 import type { Config } from './config/index.ts'
-import { databaseIn } from './metadata.ts'
+import { databaseIn, requireDataFolder } from './metadata.ts'
 import { MIGRATIONS } from './migrations.ts'
 import { postgresOptions } from './settings.ts'
 
@@ -51,11 +52,7 @@ export async function prepareMetadataMove(config: Config): Promise<MetadataMove>
   if (options === undefined) {
     throw new Error('"database.url" (REGISTRY_DATABASE_URL) is not set: it says where the metadata are to go')
   }
-  await stat(folder).catch((error: unknown) => {
-    throw new Error(`there is no data folder ${folder}: name the configuration that the server runs with`, {
-      cause: error,
-    })
-  })
+  await requireDataFolder(folder)
   lockFolder(folder)
   if (isNewDatabase(file)) throw new Error(`there are no metadata in ${file}: nothing is to be moved`)
   const source = inspectSqlite(file, true)
@@ -67,7 +64,7 @@ export async function prepareMetadataMove(config: Config): Promise<MetadataMove>
       )
     }
     const tables = await tablesOf(source.read)
-    const log = await createLogger({ level: 'warn', formatter: 'text', fields: {}, isForCommand: true })
+    const log = await createCommandLogger()
     const target = await openPostgres(options, log)
     const close = async () => {
       await target.close()
@@ -107,11 +104,8 @@ async function refuseFilled(target: Database, tables: readonly TableSize[]): Pro
 /** Whoever starts without `database.url` by mistake must not begin to work on what is old. */
 async function putAside(folder: string, file: string): Promise<string> {
   for (const suffix of SQLITE_FILES) {
-    await rename(file + suffix, file + MOVED + suffix).catch((error: unknown) => {
-      if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT')) throw error
-    })
+    await rename(file + suffix, file + MOVED + suffix).catch(ignoreAbsent)
   }
-  const handle = await open(folder)
-  await handle.sync().finally(async () => handle.close())
+  await syncFolder(folder)
   return file + MOVED
 }

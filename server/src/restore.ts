@@ -2,7 +2,7 @@ import { copyFile, mkdir, open, rename, rm } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { appliedMigrations, borrowFolder, inspectSqlite, SchemaTooNewError } from '#platform/database'
 import { syncFolder } from '#platform/disk'
-import { createLogger } from '#platform/log'
+import { createCommandLogger } from '#platform/log'
 import { BackupCounts, BackupFolder, type BackupMark, contentsIn, copyContents, type Listener, Report } from '#transfer'
 import type { Config } from './config/index.ts'
 import { openContentStore } from './content-store.ts'
@@ -41,7 +41,7 @@ export async function restore(
   await mkdir(data, { recursive: true, mode: 0o700 })
   const giveBack = borrowFolder(data)
   try {
-    const log = await createLogger({ level: 'warn', formatter: 'text', fields: {}, isForCommand: true })
+    const log = await createCommandLogger()
     if (!(await isWithoutMetadata(config, data, log))) {
       throw new Error(`there is a registry in ${data}: restore into an empty folder`)
     }

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import type { Digest } from '@entrepot/oci'
 import { FilesystemStore, findStoredSizes, listContentFiles } from '#core/blobs'
 import { borrowFolder, FolderInUseError, inspectSqlite } from '#platform/database'
-import { syncFolder } from '#platform/disk'
+import { isAbsence, syncFolder } from '#platform/disk'
 
 const OWNER_ONLY = 0o700
 /** Contents that are looked up at once when old backups go. */
@@ -165,9 +165,7 @@ async function readMark(file: string): Promise<BackupMark | undefined> {
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- what was written by `finish`
     return JSON.parse(await readFile(file, 'utf8')) as BackupMark
   } catch (error) {
-    if (error instanceof SyntaxError || (error instanceof Error && 'code' in error && error.code === 'ENOENT')) {
-      return undefined
-    }
+    if (error instanceof SyntaxError || isAbsence(error)) return undefined
     throw error
   }
 }

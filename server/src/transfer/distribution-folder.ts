@@ -2,6 +2,7 @@ import type { Dirent } from 'node:fs'
 import { opendir, readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Digest, digestAlgorithm, digestHex, isDigest } from '@entrepot/oci'
+import { isAbsence } from '#platform/disk'
 
 /** A repository as CNCF distribution keeps it. */
 export interface SourceRepository {
@@ -136,8 +137,4 @@ async function isFolder(path: string): Promise<boolean> {
     (status) => status.isDirectory(),
     () => false,
   )
-}
-
-function isAbsence(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && error.code === 'ENOENT'
 }

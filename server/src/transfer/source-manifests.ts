@@ -2,6 +2,7 @@ import { open } from 'node:fs/promises'
 import { type Digest, digestAlgorithm, isDigest, type Manifest, parseManifest, RegistryError } from '@entrepot/oci'
 import { digestOf } from '#core/blobs'
 import { childDigests, type ReadManifest } from '#formats/oci'
+import { isAbsence } from '#platform/disk'
 import type { DistributionFolder, SourceRepository } from './distribution-folder.ts'
 import type { Skipped } from './events.ts'
 
@@ -91,8 +92,7 @@ export class SourceManifests {
       return { digest, source, namedIn: undefined, manifest: parse(bytes) }
     } catch (error) {
       if (error instanceof RegistryError) return this.#refuse('manifest-refused', digest, error.message)
-      const isAbsent = error instanceof Error && 'code' in error && error.code === 'ENOENT'
-      if (isAbsent) return this.#refuse('content-missing', digest, `there is no content: ${source}`)
+      if (isAbsence(error)) return this.#refuse('content-missing', digest, `there is no content: ${source}`)
       return this.#refuse('content-unreadable', digest, error instanceof Error ? error.message : String(error))
     }
   }

@@ -1,6 +1,6 @@
 import type { Digest } from '@entrepot/oci'
 import type { RepositoryId } from '#core/repositories'
-import type { Connection, Transaction } from '#platform/database'
+import { type Connection, partsOf, type Transaction } from '#platform/database'
 import { deleteNotes } from './garbage-rows.ts'
 
 type BlobTables = {
@@ -10,8 +10,6 @@ type BlobTables = {
   repository_blobs: { repository_id: RepositoryId; digest: Digest; created_at: number }
 }
 
-/** Look-ups of many digests go in pieces, for a statement takes only so many parameters. */
-const MAX_DIGESTS_PER_QUERY = 500
 const MAX_ROWS_PER_INSERT = 200
 
 /** The size of stored content, whichever repository has it. */
@@ -44,14 +42,14 @@ export async function findBlobSizes(
   digests: readonly Digest[],
 ): Promise<Map<Digest, number>> {
   const sizes = new Map<Digest, number>()
-  for (let start = 0; start < digests.length; start += MAX_DIGESTS_PER_QUERY) {
+  for (const part of partsOf(digests)) {
     const rows = await connection
       .withTables<BlobTables>()
       .selectFrom('repository_blobs')
       .innerJoin('blobs', 'blobs.digest', 'repository_blobs.digest')
       .select(['blobs.digest', 'blobs.size_bytes'])
       .where('repository_blobs.repository_id', '=', repositoryId)
-      .where('repository_blobs.digest', 'in', digests.slice(start, start + MAX_DIGESTS_PER_QUERY))
+      .where('repository_blobs.digest', 'in', part)
       .execute()
     for (const row of rows) sizes.set(row.digest, row.size_bytes)
   }
@@ -97,12 +95,12 @@ export async function findStoredSizes(
   digests: readonly Digest[],
 ): Promise<Map<Digest, number>> {
   const sizes = new Map<Digest, number>()
-  for (let start = 0; start < digests.length; start += MAX_DIGESTS_PER_QUERY) {
+  for (const part of partsOf(digests)) {
     const rows = await connection
       .withTables<BlobTables>()
       .selectFrom('blobs')
       .select(['digest', 'size_bytes'])
-      .where('digest', 'in', digests.slice(start, start + MAX_DIGESTS_PER_QUERY))
+      .where('digest', 'in', part)
       .execute()
     for (const row of rows) sizes.set(row.digest, row.size_bytes)
   }

@@ -2,7 +2,7 @@ import { createReadStream, type Stats } from 'node:fs'
 import { constants, copyFile, mkdir, open, opendir, rename, rm, stat, truncate, writeFile } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { type Digest, digestAlgorithm, digestHex } from '@entrepot/oci'
-import { syncFolder } from '#platform/disk'
+import { ignoreAbsent, syncFolder } from '#platform/disk'
 import { FileDigests } from './file-digest.ts'
 import { FileIntake, type PreparedFile, type RefusedFile } from './file-intake.ts'
 import { GatheredWriter, WriteBudget } from './gathered-writer.ts'
@@ -271,11 +271,6 @@ function identityOf({ ino, size, mtimeMs }: Stats): string {
 async function sizeOf(path: string): Promise<number | undefined> {
   const status = await stat(path).catch(ignoreAbsent)
   return status?.size
-}
-
-function ignoreAbsent(error: unknown): undefined {
-  if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined
-  throw error
 }
 
 function ignorePresent(error: unknown): undefined {

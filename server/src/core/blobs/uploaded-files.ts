@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { digestAlgorithm } from '@entrepot/oci'
+import { isAbsence } from '#platform/disk'
 import { ContentHash } from './content-hash.ts'
 import { FileIntake, type FileOrder, type FileOutcome, type PreparedFile, type RefusedFile } from './file-intake.ts'
 import type { BlobStore, FileAdoption } from './store.ts'
@@ -96,6 +97,5 @@ async function* noting(source: string, reading: { failure: unknown }): AsyncGene
 
 function refused(digest: PreparedFile['digest'], error: unknown): RefusedFile {
   const message = error instanceof Error ? error.message : String(error)
-  const isAbsent = error instanceof Error && 'code' in error && error.code === 'ENOENT'
-  return { kind: isAbsent ? 'absent' : 'unreadable', digest, message }
+  return { kind: isAbsence(error) ? 'absent' : 'unreadable', digest, message }
 }

@@ -1,6 +1,6 @@
 import { type Digest, isDigest } from '@entrepot/oci'
 import type { RepositoryId } from '#core/repositories'
-import { type Connection, prepareQuery, type Transaction, sql } from '#platform/database'
+import { type Connection, partsOf, prepareQuery, type Transaction, sql } from '#platform/database'
 
 export type ManifestTables = {
   manifests: {
@@ -50,7 +50,6 @@ export interface ReferrersQuery {
   readonly limit: number
 }
 
-const MAX_DIGESTS_PER_QUERY = 500
 const MAX_CHILDREN_PER_INSERT = 200
 
 const tables = (connection: Connection) => connection.withTables<ManifestTables>()
@@ -83,12 +82,12 @@ export async function findManifests(
   digests: readonly Digest[],
 ): Promise<Map<Digest, Pick<NewManifest, 'sizeBytes' | 'nesting'>>> {
   const found = new Map<Digest, Pick<NewManifest, 'sizeBytes' | 'nesting'>>()
-  for (let start = 0; start < digests.length; start += MAX_DIGESTS_PER_QUERY) {
+  for (const part of partsOf(digests)) {
     const rows = await tables(connection)
       .selectFrom('manifests')
       .select(['digest', 'size_bytes as sizeBytes', 'nesting'])
       .where('repository_id', '=', repositoryId)
-      .where('digest', 'in', digests.slice(start, start + MAX_DIGESTS_PER_QUERY))
+      .where('digest', 'in', part)
       .execute()
     for (const row of rows) found.set(row.digest, row)
   }

@@ -1,6 +1,6 @@
 import type { Digest } from '@entrepot/oci'
 import type { RepositoryId } from '#core/repositories'
-import { sql, type Connection, type Transaction } from '#platform/database'
+import { partsOf, sql, type Connection, type Transaction } from '#platform/database'
 import type { ManifestRow, ManifestTables } from './manifest-rows.ts'
 import type { TagTables } from './tag-rows.ts'
 
@@ -23,8 +23,6 @@ export type TrashTables = {
   /** A name may rest several times, once for each manifest that it stood for. */
   deleted_tags: TagTables['tags'] & DeletionColumns & { went_with_manifest: 0 | 1 }
 }
-
-const MAX_DIGESTS_PER_QUERY = 500
 
 const MANIFEST_COLUMNS = [
   'repository_id',
@@ -123,12 +121,12 @@ export async function findDeletedManifests(
   digests: readonly Digest[],
 ): Promise<ManifestRow[]> {
   const found: ManifestRow[] = []
-  for (let start = 0; start < digests.length; start += MAX_DIGESTS_PER_QUERY) {
+  for (const part of partsOf(digests)) {
     const rows = await tables(connection)
       .selectFrom('deleted_manifests')
       .select(['digest', 'size_bytes as sizeBytes', 'media_type as mediaType'])
       .where('repository_id', '=', repositoryId)
-      .where('digest', 'in', digests.slice(start, start + MAX_DIGESTS_PER_QUERY))
+      .where('digest', 'in', part)
       .execute()
     found.push(...rows)
   }

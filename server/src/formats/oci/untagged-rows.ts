@@ -1,6 +1,6 @@
 import type { Digest } from '@entrepot/oci'
 import type { RepositoryId } from '#core/repositories'
-import { sql, type Connection, type Transaction } from '#platform/database'
+import { partsOf, sql, type Connection, type Transaction } from '#platform/database'
 import type { ManifestTables } from './manifest-rows.ts'
 
 type UntaggedTables = {
@@ -14,7 +14,6 @@ export interface ManifestKey {
   readonly digest: Digest
 }
 
-const MAX_DIGESTS_PER_QUERY = 500
 const SELECTED = ['repository_id as repositoryId', 'digest'] as const
 
 const tables = (connection: Connection) => connection.withTables<ManifestTables & UntaggedTables>()
@@ -132,11 +131,11 @@ export async function deleteUntagged(
   repositoryId: RepositoryId,
   digests: readonly Digest[],
 ): Promise<void> {
-  for (let start = 0; start < digests.length; start += MAX_DIGESTS_PER_QUERY) {
+  for (const part of partsOf(digests)) {
     await tables(transaction)
       .deleteFrom('untagged_manifests')
       .where('repository_id', '=', repositoryId)
-      .where('digest', 'in', digests.slice(start, start + MAX_DIGESTS_PER_QUERY))
+      .where('digest', 'in', part)
       .execute()
   }
 }

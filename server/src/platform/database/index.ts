@@ -10,6 +10,7 @@ export { borrowFolder, FolderInUseError, lockFolder, shareFolder } from './folde
 export { besideOthers, lockFreeKeys, lockKey } from './key-locks.ts'
 export { appliedMigrations, isNewDatabase, isUnused, type Migration, migrate, SchemaTooNewError } from './migrations.ts'
 export { pagesOf } from './pages.ts'
+export { partsOf } from './parts.ts'
 export { prepareQuery } from './prepared.ts'
 export { ReadCache } from './read-cache.ts'
 export { type DanglingRow, type DatabaseInspection, inspectSqlite } from './sqlite-inspection.ts'

@@ -3,6 +3,7 @@ import { type FileHandle, open, rm, stat, statfs } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { setInterval } from 'node:timers'
 import type { Logger } from '#platform/log'
+import { ignoreAbsent } from './absence.ts'
 import { DiskFullError, isDiskFull } from './full-disk.ts'
 
 const MEBIBYTE = 1024 * 1024
@@ -201,9 +202,4 @@ async function rewrite(path: string, work: (handle: FileHandle) => Promise<void>
   } finally {
     await handle.close()
   }
-}
-
-function ignoreAbsent(error: unknown): undefined {
-  if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined
-  throw error
 }

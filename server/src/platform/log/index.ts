@@ -3,18 +3,27 @@ import { type DestinationStream, type Logger, pino } from 'pino'
 
 export type { Logger } from 'pino'
 
+type OutputStream = NodeJS.WriteStream & { fd: number }
+
 export interface LogOptions {
   readonly level: 'error' | 'warn' | 'info' | 'debug'
   /** `json` for machines, `text` for people. */
   readonly formatter: 'text' | 'json'
   /** Fields added to every line. */
   readonly fields: Readonly<Record<string, unknown>>
-  /** Writes to standard error, for standard output is the command's. */
-  readonly isForCommand?: boolean
 }
 
-/** The process's logger; a server's writes to standard output. */
+/** The logger of a server, which writes to standard output. */
 export async function createLogger(options: LogOptions): Promise<Logger> {
+  return createLoggerTo(process.stdout, options)
+}
+
+/** The logger of a command that does its work itself: warnings on standard error, for standard output is the command's. */
+export async function createCommandLogger(): Promise<Logger> {
+  return createLoggerTo(process.stderr, { level: 'warn', formatter: 'text', fields: {} })
+}
+
+async function createLoggerTo(stream: OutputStream, options: LogOptions): Promise<Logger> {
   const settings = {
     level: options.level,
     base: { ...options.fields },
@@ -22,11 +31,10 @@ export async function createLogger(options: LogOptions): Promise<Logger> {
     timestamp: () => `,"time":"${new Date().toISOString()}"`,
     formatters: { level: (label: string) => ({ level: label }) },
   }
-  const stream = options.isForCommand === true ? process.stderr : process.stdout
   return options.formatter === 'json' ? pino(settings, stream) : pino(settings, await textStream(stream))
 }
 
-async function textStream({ fd, isTTY }: NodeJS.WriteStream & { fd: number }): Promise<DestinationStream> {
+async function textStream({ fd, isTTY }: OutputStream): Promise<DestinationStream> {
   // Only where a person reads: a start with JSON need not wait for it.
   const { default: pretty } = await import('pino-pretty')
   return pretty({
