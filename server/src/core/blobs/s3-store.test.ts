@@ -112,6 +112,42 @@ test('content that another instance stores again while it is collected stays', a
   for (const store of [one, other]) assert.equal(await store.size(digest), content.byteLength)
 })
 
+test('content that others store again each time it is looked for or read is found where it is now', async (t) => {
+  if (!isMinioPresent(t)) return
+  const prefix = `${randomUUID()}/`
+  const bucket = await openBucket(prefix)
+  const [store, others] = [new S3Store(bucket), new S3Store(await openBucket(prefix))]
+  const content = randomBytes(100)
+  const digest = digestOf('sha256', content)
+  const push = async () => {
+    const id = randomUUID()
+    await others.appendUpload(id, 0, Readable.from([Buffer.from(content)]))
+    await others.finishUpload(id, digest, content.byteLength)
+  }
+  /** Lets the content move before the next calls of a method. */
+  const moveBefore = (method: 'head' | 'get', times: number) => {
+    const original = bucket[method].bind(bucket)
+    const moving = async (...parameters: [never, never, never]) => {
+      if (times-- > 0) await push()
+      return original(...parameters)
+    }
+    t.mock.method(bucket, method, moving)
+  }
+  await push()
+  moveBefore('head', 3)
+  const reading = await store.open(digest)
+  assert.equal(reading?.sizeBytes, content.byteLength)
+  moveBefore('get', 3)
+  const target = Buffer.alloc(content.byteLength)
+  assert.equal(await reading.read(target, 0), content.byteLength)
+  assert.deepEqual(target, content)
+  moveBefore('get', 2)
+  assert.equal(await reading.digest('sha256'), digest)
+  await push()
+  const key = await store.pathOf(digest)
+  assert.ok(key !== undefined && (await bucket.head(key.slice(prefix.length))), 'a reader is sent to what has gone')
+})
+
 test('of two instances that write to the same place of an upload, never both are told that it is kept', async (t) => {
   if (!isMinioPresent(t)) return
   const prefix = `${randomUUID()}/`

@@ -1,8 +1,9 @@
 import { randomUUID } from 'node:crypto'
 import type { Digest, DigestAlgorithm } from '@entrepot/oci'
 import { LRUCache } from 'lru-cache'
-import { type Bucket, ObjectReader, ObjectStoreError, type ReadObject } from '#platform/s3'
+import { type Bucket, ObjectStoreError, type ReadObject } from '#platform/s3'
 import { ContentHash } from './content-hash.ts'
+import { S3ContentReader } from './s3-content-reader.ts'
 import { checkFolder, type Marker, markerFolder, markerTail, objectKey, parseMarker, type Segment } from './s3-names.ts'
 import { removeS3Leftovers } from './s3-leftovers.ts'
 import { S3Uploads } from './s3-uploads.ts'
@@ -75,7 +76,8 @@ export class S3Store implements BlobStore {
     const older = await this.#olderMarkers(digest, name)
     const names = segment === undefined ? [] : [segment.name]
     await this.#bucket.delete([...names, ...older.flatMap(keysOf)])
-    this.#places.set(digest, { key, ...object })
+    if (older.some((marker) => marker.name === name)) this.#places.delete(digest)
+    else this.#places.set(digest, { key, ...object })
   }
 
   async detachUpload(): Promise<void> {
@@ -97,38 +99,29 @@ export class S3Store implements BlobStore {
   async open(digest: Digest): Promise<StoredContent | undefined> {
     const place = await this.#find(digest)
     if (place === undefined) return undefined
-    let reader = new ObjectReader(this.#bucket, place)
+    const reader = this.#reader(digest, place)
     return {
       sizeBytes: place.sizeBytes,
       descriptor: undefined,
       identity: `${place.key} ${place.etag}`,
       changedAt: 0,
-      read: async (target, position, end) => {
-        try {
-          return await reader.read(target, position, end)
-        } catch (error) {
-          const other = await this.#findOther(digest, place, error)
-          if (other === undefined) throw error
-          reader = new ObjectReader(this.#bucket, other)
-          return reader.read(target, position, end)
-        }
-      },
+      read: async (target, position, end) => reader.read(target, position, end),
       // Objects are never written to, and another one in its place is not read.
       isUnchanged: async () => true,
-      digest: async (algorithm) => this.#digest(place, algorithm),
+      digest: async (algorithm) => this.#digest(digest, place, algorithm),
       close: async () => reader.close(),
     }
   }
 
   /** The key of the content of a digest in the bucket. */
   async pathOf(digest: Digest): Promise<string | undefined> {
-    const place = await this.#find(digest)
+    const place = await this.#findNow(digest)
     return place === undefined ? undefined : this.#bucket.fullKey(place.key)
   }
 
   /** A URL with which anyone can read the content of a digest for so long. */
   async presign(digest: Digest, seconds: number): Promise<string | undefined> {
-    const place = await this.#find(digest)
+    const place = await this.#findNow(digest)
     return place === undefined ? undefined : this.#bucket.presign(place.key, seconds)
   }
 
@@ -174,29 +167,46 @@ export class S3Store implements BlobStore {
   async #find(digest: Digest): Promise<ReadObject | undefined> {
     const known = this.#places.get(digest)
     if (known !== undefined) return known
-    let found: ReadObject | undefined
-    for (const marker of await this.#markers(digest)) {
-      const object = await this.#bucket.head(marker.object)
-      if (object === undefined) continue
-      found ??= { key: marker.object, ...object }
-      if (object.sizeBytes !== marker.sizeBytes) continue
-      found = { key: marker.object, ...object }
-      break
-    }
+    const found = await this.#look(digest)
     if (found !== undefined) this.#places.set(digest, found)
     return found
   }
 
-  /** Another object with the same content, when one has gone because the content was stored again, as on another instance. */
-  async #findOther(digest: Digest, place: ReadObject, error: unknown): Promise<ReadObject | undefined> {
-    if (!(error instanceof ObjectStoreError && error.isGone)) return undefined
-    if (this.#places.get(digest)?.key === place.key) this.#places.delete(digest)
-    const other = await this.#find(digest)
-    return other?.key !== place.key && other?.sizeBytes === place.sizeBytes ? other : undefined
+  /** The same for whoever is sent to the object, and cannot be told that it has gone. */
+  async #findNow(digest: Digest): Promise<ReadObject | undefined> {
+    const known = this.#places.get(digest)
+    if (known !== undefined && (await this.#bucket.head(known.key)) === undefined) this.#places.delete(digest)
+    return this.#find(digest)
   }
 
-  async #digest(place: ReadObject, algorithm: DigestAlgorithm): Promise<Digest> {
-    const reader = new ObjectReader(this.#bucket, place)
+  async #look(digest: Digest): Promise<ReadObject | undefined> {
+    const gone = new Set<string>()
+    let markers = await this.#markers(digest)
+    while (markers.length > 0) {
+      let inPart: ReadObject | undefined
+      for (const { object: key, sizeBytes } of markers) {
+        const object = await this.#bucket.head(key)
+        if (object?.sizeBytes === sizeBytes) return { key, ...object }
+        if (object === undefined) gone.add(key)
+        else inPart ??= { key, ...object }
+      }
+      if (inPart !== undefined) return inPart
+      // An object goes when the content is stored again: under a name that was not listed yet.
+      markers = (await this.#markers(digest)).filter(({ object }) => !gone.has(object))
+    }
+    return undefined
+  }
+
+  #reader(digest: Digest, place: ReadObject): S3ContentReader {
+    return new S3ContentReader(this.#bucket, place, async (gone) => {
+      if (this.#places.get(digest)?.key === gone.key) this.#places.delete(digest)
+      const next = await this.#find(digest)
+      return next?.key !== gone.key && next?.sizeBytes === place.sizeBytes ? next : undefined
+    })
+  }
+
+  async #digest(digest: Digest, place: ReadObject, algorithm: DigestAlgorithm): Promise<Digest> {
+    const reader = this.#reader(digest, place)
     const hash = new ContentHash(algorithm)
     try {
       let chunk: Uint8Array = new Uint8Array(READ_SIZE_BYTES)
@@ -223,13 +233,12 @@ export class S3Store implements BlobStore {
   }
 
   /**
-   * The names that content had before it got another one. Of instances that store the same content at once, each takes
-   * only older ones away, and their order is the same for all: so one name stays.
+   * The names of content but for the newest. Instances that store the same content at once each take all of them away, and
+   * their order is the same for all: so one name stays, whoever looks last.
    */
   async #olderMarkers(digest: Digest, name: string): Promise<Marker[]> {
     const markers = await this.#markers(digest)
-    const own = markers.findIndex((marker) => marker.name === name)
-    return own === -1 ? [] : markers.slice(own + 1)
+    return markers.some((marker) => marker.name === name) ? markers.slice(1) : []
   }
 }
 
