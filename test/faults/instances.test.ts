@@ -144,7 +144,7 @@ async function pushAndDelete(client: RegistryClient, rounds: number, blobs: read
 
 test('the same content is pushed at all instances while each collects it: what is acknowledged is there', async (t) => {
   if (!(await isPostgresPresent(t))) return
-  const maintenance = { garbagecollection: { age: '0s', interval: '1ms' }, trash: { age: '0s' } }
+  const maintenance = { garbagecollection: { age: '0s', interval: '200ms' }, trash: { age: '0s' } }
   const { clients } = await startInstances(t, 3, { storage: { maintenance } })
   const blobs = [randomBlob(500), randomBlob(20_000)]
   const rounds = byTier({ quick: 2, ci: 20, release: 1_000 })
