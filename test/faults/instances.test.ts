@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict'
-import { test } from 'node:test'
+import { suite, test, type TestContext } from 'node:test'
 import { digestOf, imageDocument, mediaTypes, randomBlob, uniqueName } from '../content.ts'
 import { until } from '../harness.ts'
-import { isPostgresPresent } from '../postgres-cluster.ts'
+import { isPgBouncerPresent, startPgBouncer } from '../pgbouncer.ts'
+import { isPostgresPresent, startPostgres } from '../postgres-cluster.ts'
 import { assertContent, assertRefused, describe, type RegistryClient } from '../registry-client.ts'
-import { startInstances } from './instances.ts'
+import { type Instances, startInstances, startInstancesOn } from './instances.ts'
 import { byTier } from './tier.ts'
 
 /** What one instance does is known to the others after so long at most. */
@@ -12,12 +13,25 @@ const KNOWN_MS = 1_000
 /** The collector may come first every time, which proves nothing. */
 const MOST_ROUNDS = 100
 
+/** Starts instances that reach PostgreSQL in some way; undefined where they cannot. */
+type Start = (t: TestContext, count: number, config?: { storage?: object }) => Promise<Instances | undefined>
+
+const WAYS: Readonly<Record<string, Start>> = {
+  'directly on PostgreSQL': async (t, count, config) =>
+    (await isPostgresPresent(t)) ? startInstances(t, count, config) : undefined,
+  'through PgBouncer, which gives each transaction another connection': async (t, count, config) => {
+    if (!(await isPgBouncerPresent(t))) return undefined
+    const cluster = await startPostgres({ fsync: 'off' })
+    t.after(async () => cluster.remove())
+    return startInstancesOn(t, await startPgBouncer(t, cluster), count, config)
+  },
+}
+
 /** The clients of two instances. */
-async function startTwo(t: Parameters<typeof startInstances>[0], config: { storage?: object } = {}) {
-  const { clients, ...stand } = await startInstances(t, 2, config)
+function clientsOfTwo({ clients }: Instances): { one: RegistryClient; other: RegistryClient } {
   const [one, other] = clients
   assert.ok(one !== undefined && other !== undefined)
-  return { ...stand, one, other }
+  return { one, other }
 }
 
 /** The path of a URL: the same upload at any instance. */
@@ -36,79 +50,6 @@ async function pushImage(client: RegistryClient, name: string, tag: string): Pro
   assert.equal(answer.status, 201, describe(answer))
   return document
 }
-
-test('what one instance has acknowledged another one serves at once, and what it has deleted is gone within a second', async (t) => {
-  if (!(await isPostgresPresent(t))) return
-  const { one, other } = await startTwo(t)
-  const name = uniqueName('faults')
-  for (let round = 0; round < byTier({ quick: 3, ci: 20, release: 200 }); round++) {
-    const [pusher, puller] = round % 2 === 0 ? [one, other] : [other, one]
-    const document = await pushImage(pusher, name, `t${round}`)
-    const path = `/v2/${name}/manifests/t${round}`
-    assertContent(await puller.get(path), { bytes: document, digest: digestOf(document) })
-    // Remembered by both from now on.
-    assert.equal((await pusher.get(path)).status, 200)
-    const deleted = await pusher.delete(`/v2/${name}/manifests/${digestOf(document)}`)
-    assert.equal(deleted.status, 202, describe(deleted))
-    assert.equal((await pusher.get(path)).status, 404)
-    await until(
-      async () => (await puller.get(path)).status === 404,
-      KNOWN_MS,
-      () => `the other instance still serves ${path}`,
-    )
-  }
-})
-
-test('an upload goes on at whichever instance its next chunk comes to', async (t) => {
-  if (!(await isPostgresPresent(t))) return
-  const { one, other } = await startTwo(t)
-  const name = uniqueName('faults')
-  for (let round = 0; round < byTier({ quick: 3, ci: 20, release: 200 }); round++) {
-    const bytes = randomBlob(300_000)
-    const upload = pathOf(await one.startUpload(name))
-    let sent = 0
-    for (const [client, end] of [
-      [other, 100_000],
-      [one, 150_000],
-      [one, 200_000],
-      [other, 250_000],
-    ] as const) {
-      const answer = await client.patchChunk(upload, bytes.subarray(sent, end), `${sent}-${end - 1}`)
-      assert.equal(answer.status, 202, describe(answer))
-      assert.equal(answer.header('range'), `0-${end - 1}`)
-      sent = end
-      // A chunk that was received is not taken a second time, at whichever instance.
-      const again = await one.patchChunk(upload, bytes.subarray(0, 10), '0-9')
-      assert.equal(again.status, 416, describe(again))
-    }
-    const digest = digestOf(bytes)
-    const put = await one.request('PUT', `${upload}?digest=${digest}`, { body: bytes.subarray(sent) })
-    assert.equal(put.status, 201, describe(put))
-    assertContent(await other.get(`/v2/${name}/blobs/${digest}`), { bytes, digest })
-    assertRefused(await other.get(upload), 404, 'BLOB_UPLOAD_UNKNOWN')
-  }
-})
-
-test('two instances never write to one upload at the same time: the second one waits for the first', async (t) => {
-  if (!(await isPostgresPresent(t))) return
-  const { one, other } = await startTwo(t)
-  const name = uniqueName('faults')
-  for (let round = 0; round < byTier({ quick: 3, ci: 30, release: 300 }); round++) {
-    const upload = pathOf(await one.startUpload(name))
-    const chunks = [randomBlob(200_000), randomBlob(200_000)]
-    const answers = await Promise.all(
-      [one, other].map(async (client, number) => client.patchChunk(upload, chunks[number] ?? Buffer.alloc(0))),
-    )
-    assert.deepEqual(
-      answers.map(({ status }) => status),
-      [202, 202],
-    )
-    const isFirst = answers[0]?.header('range') === '0-199999'
-    const bytes = Buffer.concat(isFirst ? chunks : chunks.toReversed())
-    const put = await other.request('PUT', `${upload}?digest=${digestOf(bytes)}`)
-    assert.equal(put.status, 201, describe(put))
-  }
-})
 
 /** Pushes an image whose blobs are those of everybody, and takes it back, again and again: their content is always garbage or not yet. */
 async function pushAndDelete(client: RegistryClient, rounds: number, blobs: readonly Buffer[]): Promise<number> {
@@ -142,14 +83,97 @@ async function pushAndDelete(client: RegistryClient, rounds: number, blobs: read
   return acknowledged
 }
 
-test('the same content is pushed at all instances while each collects it: what is acknowledged is there', async (t) => {
-  if (!(await isPostgresPresent(t))) return
-  const maintenance = { garbagecollection: { age: '0s', interval: '200ms' }, trash: { age: '0s' } }
-  const { clients } = await startInstances(t, 3, { storage: { maintenance } })
-  const blobs = [randomBlob(500), randomBlob(20_000)]
-  const rounds = byTier({ quick: 2, ci: 20, release: 1_000 })
-  const counts = await Promise.all([...clients, ...clients].map(async (client) => pushAndDelete(client, rounds, blobs)))
-  const acknowledged = counts.reduce((sum, count) => sum + count, 0)
-  t.diagnostic(`${acknowledged} images were acknowledged`)
-  assert.ok(counts.every((count) => count > 0))
-})
+for (const [way, start] of Object.entries(WAYS)) {
+  suite(way, { concurrency: 2 }, () => {
+    test('what one instance has acknowledged another one serves at once, and what it has deleted is gone within a second', async (t) => {
+      const instances = await start(t, 2)
+      if (instances === undefined) return
+      const { one, other } = clientsOfTwo(instances)
+      const name = uniqueName('faults')
+      for (let round = 0; round < byTier({ quick: 3, ci: 20, release: 200 }); round++) {
+        const [pusher, puller] = round % 2 === 0 ? [one, other] : [other, one]
+        const document = await pushImage(pusher, name, `t${round}`)
+        const path = `/v2/${name}/manifests/t${round}`
+        assertContent(await puller.get(path), { bytes: document, digest: digestOf(document) })
+        // Remembered by both from now on.
+        assert.equal((await pusher.get(path)).status, 200)
+        const deleted = await pusher.delete(`/v2/${name}/manifests/${digestOf(document)}`)
+        assert.equal(deleted.status, 202, describe(deleted))
+        assert.equal((await pusher.get(path)).status, 404)
+        await until(
+          async () => (await puller.get(path)).status === 404,
+          KNOWN_MS,
+          () => `the other instance still serves ${path}`,
+        )
+      }
+    })
+
+    test('an upload goes on at whichever instance its next chunk comes to', async (t) => {
+      const instances = await start(t, 2)
+      if (instances === undefined) return
+      const { one, other } = clientsOfTwo(instances)
+      const name = uniqueName('faults')
+      for (let round = 0; round < byTier({ quick: 3, ci: 20, release: 200 }); round++) {
+        const bytes = randomBlob(300_000)
+        const upload = pathOf(await one.startUpload(name))
+        let sent = 0
+        for (const [client, end] of [
+          [other, 100_000],
+          [one, 150_000],
+          [one, 200_000],
+          [other, 250_000],
+        ] as const) {
+          const answer = await client.patchChunk(upload, bytes.subarray(sent, end), `${sent}-${end - 1}`)
+          assert.equal(answer.status, 202, describe(answer))
+          assert.equal(answer.header('range'), `0-${end - 1}`)
+          sent = end
+          // A chunk that was received is not taken a second time, at whichever instance.
+          const again = await one.patchChunk(upload, bytes.subarray(0, 10), '0-9')
+          assert.equal(again.status, 416, describe(again))
+        }
+        const digest = digestOf(bytes)
+        const put = await one.request('PUT', `${upload}?digest=${digest}`, { body: bytes.subarray(sent) })
+        assert.equal(put.status, 201, describe(put))
+        assertContent(await other.get(`/v2/${name}/blobs/${digest}`), { bytes, digest })
+        assertRefused(await other.get(upload), 404, 'BLOB_UPLOAD_UNKNOWN')
+      }
+    })
+
+    test('two instances never write to one upload at the same time: the second one waits for the first', async (t) => {
+      const instances = await start(t, 2)
+      if (instances === undefined) return
+      const { one, other } = clientsOfTwo(instances)
+      const name = uniqueName('faults')
+      for (let round = 0; round < byTier({ quick: 3, ci: 30, release: 300 }); round++) {
+        const upload = pathOf(await one.startUpload(name))
+        const chunks = [randomBlob(200_000), randomBlob(200_000)]
+        const answers = await Promise.all(
+          [one, other].map(async (client, number) => client.patchChunk(upload, chunks[number] ?? Buffer.alloc(0))),
+        )
+        assert.deepEqual(
+          answers.map(({ status }) => status),
+          [202, 202],
+        )
+        const isFirst = answers[0]?.header('range') === '0-199999'
+        const bytes = Buffer.concat(isFirst ? chunks : chunks.toReversed())
+        const put = await other.request('PUT', `${upload}?digest=${digestOf(bytes)}`)
+        assert.equal(put.status, 201, describe(put))
+      }
+    })
+
+    test('the same content is pushed at all instances while each collects it: what is acknowledged is there', async (t) => {
+      const maintenance = { garbagecollection: { age: '0s', interval: '200ms' }, trash: { age: '0s' } }
+      const instances = await start(t, 3, { storage: { maintenance } })
+      if (instances === undefined) return
+      const { clients } = instances
+      const blobs = [randomBlob(500), randomBlob(20_000)]
+      const rounds = byTier({ quick: 2, ci: 20, release: 1_000 })
+      const counts = await Promise.all(
+        [...clients, ...clients].map(async (client) => pushAndDelete(client, rounds, blobs)),
+      )
+      const acknowledged = counts.reduce((sum, count) => sum + count, 0)
+      t.diagnostic(`${acknowledged} images were acknowledged`)
+      assert.ok(counts.every((count) => count > 0))
+    })
+  })
+}

@@ -9,8 +9,6 @@ import { RegistryClient } from '../registry-client.ts'
 
 /** Several registries on one PostgreSQL and one folder. */
 export interface Instances {
-  /** Runs SQL in their database, and gives what `psql` prints. */
-  readonly runSql: (sql: string) => Promise<string>
   readonly registries: readonly TestRegistry[]
   readonly clients: readonly RegistryClient[]
   readonly dataDirectory: string
@@ -18,43 +16,55 @@ export interface Instances {
   readonly configFile: string
 }
 
+/** Keys laid over the test configuration of each. */
+type SharedConfig = { storage?: object; database?: object; [key: string]: unknown }
+
 /** One for all tests of a file, each of which has a database of its own. */
 let sharedCluster: Promise<PostgresCluster> | undefined
 after(async () => (await sharedCluster)?.remove())
 
 /**
- * Starts some registries that share a database and a folder; all goes when the test ends.
- * @param config keys laid over the test configuration of each.
+ * Starts some registries that share a folder and a database of their own; all goes when the test ends.
+ * @returns also what runs SQL in their database, and gives what `psql` prints.
  */
 export async function startInstances(
   t: TestContext,
   count: number,
-  config: { storage?: object; [key: string]: unknown } = {},
-): Promise<Instances> {
+  config: SharedConfig = {},
+): Promise<Instances & { readonly runSql: (sql: string) => Promise<string> }> {
   sharedCluster ??= startPostgres({ fsync: 'off', max_connections: '300' })
   const cluster = await sharedCluster
   const name = `instances_${randomBytes(8).toString('hex')}`
   await cluster.run(`create database ${name}`)
+  const instances = await startInstancesOn(t, cluster.url(name), count, config)
+  return { ...instances, runSql: async (sql) => cluster.run(sql, name) }
+}
+
+/** Starts some registries that share a folder and a database that is there; the folder goes when the test ends. */
+export async function startInstancesOn(
+  t: TestContext,
+  url: string,
+  count: number,
+  config: SharedConfig = {},
+): Promise<Instances> {
   const folder = await mkdtemp(join(tmpdir(), 'entrepot-instances-'))
   t.after(async () => {
     await rm(folder, { recursive: true, force: true })
   })
   const dataDirectory = join(folder, 'data')
-  const { storage, ...rest } = config
   const shared = {
-    ...rest,
-    storage: { ...storage, filesystem: { rootdirectory: dataDirectory } },
-    database: { url: cluster.url(name) },
+    ...config,
+    storage: { ...config.storage, filesystem: { rootdirectory: dataDirectory } },
+    database: { ...config.database, url },
   }
   const registries = await Promise.all(Array.from({ length: count }, async () => startRegistry(t, { config: shared })))
   const configFile = join(folder, 'config.yml')
-  const { database, storage: sharedStorage } = shared
-  await writeFile(configFile, JSON.stringify({ version: '0.1', database, storage: sharedStorage }))
+  const { database, storage } = shared
+  await writeFile(configFile, JSON.stringify({ version: '0.1', database, storage }))
   return {
     configFile,
-    runSql: async (sql) => cluster.run(sql, name),
     registries,
-    clients: registries.map(({ url }) => new RegistryClient(url)),
+    clients: registries.map(({ url: origin }) => new RegistryClient(origin)),
     dataDirectory,
   }
 }
