@@ -51,6 +51,23 @@ async function pushImage(client: RegistryClient, name: string, tag: string): Pro
   return document
 }
 
+/**
+ * Sends a blob, into an upload where there is one.
+ * @returns whether it was acknowledged. The collector may remove it while the database lets its transaction be done again:
+ * then it must be asked for once more.
+ */
+async function sendBlob(origin: string, name: string, bytes: Buffer, upload: string | undefined): Promise<boolean> {
+  const url = new URL(upload ?? `${origin}/v2/${name}/blobs/uploads/`)
+  url.searchParams.append('digest', digestOf(bytes))
+  const answer = await fetch(url, { method: upload === undefined ? 'POST' : 'PUT', body: bytes })
+  const text = await answer.text()
+  if (answer.status === 201) return true
+  assert.match(text, /removed before it could be made known/, `${url.href} gave ${answer.status}`)
+  assert.equal(answer.status, 503)
+  assert.match(answer.headers.get('retry-after') ?? '', /^\d+$/)
+  return false
+}
+
 /** Pushes an image whose blobs are those of everybody, and takes it back, again and again: their content is always garbage or not yet. */
 async function pushAndDelete(client: RegistryClient, rounds: number, blobs: readonly Buffer[]): Promise<number> {
   let acknowledged = 0
@@ -63,12 +80,8 @@ async function pushAndDelete(client: RegistryClient, rounds: number, blobs: read
   for (let round = 0; round < rounds || (acknowledged === 0 && round < MOST_ROUNDS); round++) {
     const name = uniqueName('faults')
     for (const [number, bytes] of blobs.entries()) {
-      const upload = (round + number) % 2 === 0 ? await client.startUpload(name) : undefined
-      const answer =
-        upload === undefined
-          ? await client.post(`/v2/${name}/blobs/uploads/?digest=${digestOf(bytes)}`, { body: bytes })
-          : await client.putBlob(upload, digestOf(bytes), bytes)
-      assert.equal(answer.status, 201, describe(answer))
+      const start = async () => ((round + number) % 2 === 0 ? client.startUpload(name) : undefined)
+      while (!(await sendBlob(client.origin, name, bytes, await start())));
     }
     const pushed = await client.putManifest(name, 'v1', document, mediaTypes.image)
     if (pushed.status === 201) {
