@@ -71,6 +71,10 @@ const ADVICE: Record<FindingKind, { en: string; zh: string }> = {
     en: 'What a crash left of an upload; it is removed after `storage.maintenance.uploadpurging.age`.',
     zh: '崩溃后残留的上传，超过 `storage.maintenance.uploadpurging.age` 后会被清除。',
   },
+  'name-wrong': {
+    en: 'In a bucket: a name that says another size than its object has, or a second name of the same content. It is served all the same; pushing the content again tidies up.',
+    zh: '存储桶中的名称有误：名称中的大小与对象不符，或同一内容有第二个名称。不影响拉取；重新推送该内容即可清理。',
+  },
   'stray-name': {
     en: 'A file or folder that Entrepot did not make. Move it elsewhere.',
     zh: '不是由 Entrepot 创建的文件或目录，请移到别处。',
@@ -85,7 +89,7 @@ const TEXTS = {
   en: {
     title: 'What entrepot fsck finds',
     intro: [
-      '`entrepot fsck [config.yml]` looks at everything in the data folder: whether the database is whole, whether its rows agree with each other and with the manifests’ own bytes, whether the content of every row is there in its size, and what lies about that no row knows. Manifests are always hashed, blobs with `--deep`. Without `--quarantine` nothing is changed.',
+      '`entrepot fsck [config.yml]` looks at everything in the data folder, and in the bucket where `storage.s3` names one: whether the database is whole, whether its rows agree with each other and with the manifests’ own bytes, whether the content of every row is there in its size, and what lies about that no row knows. Manifests are always hashed, blobs with `--deep`. Without `--quarantine` nothing is changed.',
     ],
     options: [
       [
@@ -96,7 +100,7 @@ const TEXTS = {
       ['`--rate <MiB/s>`', 'Reads blobs no faster than this, so that pulls keep their disk.'],
       [
         '`--quarantine`',
-        'Moves damaged content to `quarantine/` in the data folder, so that pushing it again heals it. With `--online` the running server does so, in its turn with pushes, after it has read the content itself; it does not move a folder or a link.',
+        'Moves damaged content to `quarantine/` in the data folder or the bucket, so that pushing it again heals it. With `--online` the running server does so, in its turn with pushes, after it has read the content itself; it does not move a folder or a link.',
       ],
       [
         '`--json`',
@@ -113,7 +117,7 @@ const TEXTS = {
   zh: {
     title: 'entrepot fsck 的检查结果',
     intro: [
-      '`entrepot fsck [config.yml]` 检查数据目录中的全部内容：数据库是否完好，各行之间、行与清单内容之间是否一致，每一行对应的内容是否存在且大小正确，以及有哪些没有记录的残留文件。清单总会校验摘要，blob 在使用 `--deep` 时校验。不加 `--quarantine` 时不做任何修改。',
+      '`entrepot fsck [config.yml]` 检查数据目录（以及 `storage.s3` 指定的存储桶）中的全部内容：数据库是否完好，各行之间、行与清单内容之间是否一致，每一行对应的内容是否存在且大小正确，以及有哪些没有记录的残留文件。清单总会校验摘要，blob 在使用 `--deep` 时校验。不加 `--quarantine` 时不做任何修改。',
     ],
     options: [
       ['`--online`', '服务运行时检查，期间的推送、删除和回收不会被误报。不加此项时必须先停止服务。'],
@@ -121,7 +125,7 @@ const TEXTS = {
       ['`--rate <MiB/s>`', '限制读取 blob 的速度，避免影响拉取。'],
       [
         '`--quarantine`',
-        '把损坏的内容移到数据目录下的 `quarantine/`，重新推送后即可恢复。与 `--online` 同用时，由运行中的服务重新读取并确认后移走，不会与推送冲突；目录和链接除外。',
+        '把损坏的内容移到数据目录或存储桶的 `quarantine/` 下，重新推送后即可恢复。与 `--online` 同用时，由运行中的服务重新读取并确认后移走，不会与推送冲突；目录和链接除外。',
       ],
       [
         '`--json`',

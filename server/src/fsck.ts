@@ -2,14 +2,7 @@ import { statSync } from 'node:fs'
 import { chown } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { type Digest, isDigest } from '@entrepot/oci'
-import {
-  checkBlobRows,
-  checkLeftovers,
-  ContentInspector,
-  FilesystemStore,
-  findBlobSizes,
-  findRepositoriesWithBlob,
-} from '#core/blobs'
+import { checkBlobRows, findBlobSizes, findRepositoriesWithBlob } from '#core/blobs'
 import { Checked, type Finding, finding } from '#core/findings'
 import { type Instance, joinInstances } from '#core/instances'
 import { checkRepositoryRows, findRepositoryName } from '#core/repositories'
@@ -28,6 +21,7 @@ import {
   type PostgresOptions,
 } from '#platform/database'
 import { createCommandLogger } from '#platform/log'
+import { type CheckedStore, openCheckedStore } from './checked-store.ts'
 import type { Config } from './config/index.ts'
 import { requireDataFolder } from './metadata.ts'
 import { MIGRATIONS } from './migrations.ts'
@@ -64,21 +58,23 @@ export interface Fsck {
 
 /**
  * Checks everything in a data folder: the database, what its rows say of each other, and the store's content.
- * @throws when there is no such folder, a server works there and the check is not online, or content is in S3.
+ * @throws when there is no such folder, or a server works there and the check is not online.
+ * @throws ObjectStoreError when content is in a bucket that cannot be used.
  */
 export async function fsck(options: FsckOptions): Promise<Fsck> {
   const root = resolve(options.config.storage.filesystem.rootdirectory)
-  if (options.config.storage.s3 !== undefined) {
-    throw new Error('fsck of this version checks content in a folder only, and "storage.s3" names a bucket')
-  }
   // What SQLite may have to create is not for others to read.
   process.umask(0o077)
   const owner = await requireDataFolder(root)
   if (!options.isOnline) await lock(root, owner)
+  const checked = new Checked()
+  const store = await openCheckedStore(options.config, root, {
+    bytesPerSecond: options.bytesPerSecond,
+    onHashed: (bytes) => (checked.hashedBytes += bytes),
+  })
   const database = await openDatabase(root, options)
   if ('read' in database && !options.isOnline) await keepOthersOut(database)
-  const checked = new Checked()
-  return { checked, findings: check(options, { root, database, checked }) }
+  return { checked, findings: check(options, { store, database, checked }) }
 }
 
 async function lock(root: string, owner: { uid: number; gid: number }): Promise<void> {
@@ -100,7 +96,7 @@ async function lock(root: string, owner: { uid: number; gid: number }): Promise<
 type OpenedDatabase = DatabaseInspection & { join?: () => Promise<Instance>; instance?: Instance }
 
 interface Place {
-  readonly root: string
+  readonly store: CheckedStore
   readonly database: OpenedDatabase | Finding
   readonly checked: Checked
 }
@@ -117,21 +113,17 @@ async function keepOthersOut(database: OpenedDatabase): Promise<void> {
   }
 }
 
-async function* check(options: FsckOptions, { root, database, checked }: Place): AsyncGenerator<Finding> {
-  const inspector = new ContentInspector({
-    root,
-    bytesPerSecond: options.bytesPerSecond,
-    onHashed: (bytes) => (checked.hashedBytes += bytes),
-  })
-  const leftovers = { root, isOnline: options.isOnline, checked }
+async function* check(options: FsckOptions, { store, database, checked }: Place): AsyncGenerator<Finding> {
+  const { isOnline } = options
+  const { inspector } = store
   if (!('read' in database)) {
-    yield* checkLeftovers({ ...leftovers, connection: undefined })
+    yield* store.leftovers({ connection: undefined, isOnline, checked })
     // A folder in which nothing was ever stored needs none.
     if (database.kind !== 'database-missing' || checked.files > 0) yield database
     return
   }
   try {
-    const mover = options.isQuarantining ? await createMover(options, root) : undefined
+    const mover = options.isQuarantining ? createMover(options, store) : undefined
     const rows = { database, inspector, checked, isDeep: options.isDeep, references: ociReferences }
     const policy = manifestPolicy(options.config)
     yield* orDamage(checkStructure(database))
@@ -139,7 +131,7 @@ async function* check(options: FsckOptions, { root, database, checked }: Place):
     yield* orDamage(checkRepositoryRows(database.read, checked))
     yield* orDamage(quarantine(nameRepositories(checkBlobRows(rows), database), mover))
     yield* orDamage(checkManifestRows({ ...rows, policy, blobSizes: findBlobSizes }))
-    yield* orDamage(checkLeftovers({ ...leftovers, connection: database.read }))
+    yield* orDamage(store.leftovers({ connection: database.read, isOnline, checked }))
   } finally {
     await database.instance?.leave()
     await database.close()
@@ -246,12 +238,11 @@ interface Mover {
   readonly move: (digest: Digest) => Promise<boolean>
 }
 
-async function createMover({ isOnline, quarantine: move }: FsckOptions, root: string): Promise<Mover> {
+function createMover({ isOnline, quarantine: move }: FsckOptions, store: CheckedStore): Mover {
   if (isOnline) {
     if (move === undefined) throw new Error('beside a server only the server moves content away')
     return { kinds: QUARANTINED_ONLINE, move }
   }
-  const store = await FilesystemStore.open(root)
   return { kinds: QUARANTINED, move: async (digest) => store.quarantine(digest).then(() => true) }
 }
 

@@ -4,6 +4,9 @@ import { DatabaseSync } from 'node:sqlite'
 import type { Random } from '../random.ts'
 import type { VariedStore } from './varied-store.ts'
 
+/** What must be found: kinds, with the digests that they concern. */
+export type Expected = readonly (readonly [kind: string, digest?: string | undefined])[]
+
 /** What a corruption works on. */
 interface Harmed {
   /** The data folder. */
@@ -17,7 +20,7 @@ export interface Corruption {
   readonly name: string
   readonly apply: (harmed: Harmed) => Promise<void> | void
   /** The kind and the digest that must be found. */
-  readonly expected: (store: VariedStore) => readonly (readonly [kind: string, digest?: string | undefined])[]
+  readonly expected: (store: VariedStore) => Expected
   /** What the same corruption also makes wrong: further kinds that may be found. */
   readonly consequences?: readonly string[]
 }
@@ -41,7 +44,8 @@ export function contentFile(root: string, digest: string): string {
   return join(root, 'blobs', algorithm, hex.slice(0, 2), hex)
 }
 
-type Field = Exclude<keyof VariedStore, 'name' | 'upload'>
+/** Content that a test knows. */
+export type Field = Exclude<keyof VariedStore, 'name' | 'upload'>
 
 /** Harm to the file of one content. */
 function file(
@@ -147,7 +151,8 @@ function rows(
   }
 }
 
-const ROWS: readonly Corruption[] = [
+/** Corruptions of rows, which are found wherever content is. */
+export const ROWS: readonly Corruption[] = [
   rows('delete from blobs where digest = ?', 'layer', ['row-dangling'], ['child-missing']),
   rows('delete from blobs where digest = ?', 'nestedIndex', ['row-dangling']),
   rows('update blobs set size_bytes = size_bytes + 1 where digest = ?', 'layer', ['row-wrong']),

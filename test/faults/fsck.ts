@@ -4,7 +4,8 @@ import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { entrepot, temporaryFolder } from '../operations/command.ts'
 import { knownDatabase } from '../test-database.ts'
-import { isOnS3 } from '../test-storage.ts'
+import { testStorage } from '../test-storage.ts'
+import type { Expected } from './corruptions.ts'
 
 /** What `entrepot fsck --json` tells. */
 export interface FsckReport {
@@ -39,7 +40,7 @@ export async function runFsck(
   const file = typeof target === 'string' ? await writeConfigOf(t, target) : target.config
   const args = ['fsck', '--json', ...(isOnline ? ['--online'] : []), ...options, file]
   const { code, stdout, stderr } = await entrepot(args, { timeoutMs })
-  assert.match(stdout, /^\{/, `entrepot ${args.join(' ')} ended with ${String(code)}: ${stderr}`)
+  assert.match(stdout, /^\{[^]*\}\n$/, `entrepot ${args.join(' ')} ended with ${String(code)}: ${stderr}`)
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- what the command promises
   return { code, ...(JSON.parse(stdout) as FsckReport) }
 }
@@ -49,19 +50,39 @@ export async function runFsck(
  * with this.
  */
 export async function expectSound(t: TestContext, target: FsckTarget, options: FsckRunOptions = {}): Promise<void> {
-  // The command checks folders only; on S3 the test has what it asked for itself.
-  if (isOnS3) return
   const { code, findings } = await runFsck(t, target, options)
   const errors = findings.filter((found) => found.severity === 'error')
   assert.deepEqual(errors, [], 'entrepot fsck finds errors')
   assert.equal(code, 0)
 }
 
+/** Asserts that a check has found what must be found, and called nothing else wrong. */
+export function expectFindings(
+  { code, findings }: Awaited<ReturnType<typeof runFsck>>,
+  expected: Expected,
+  consequences: readonly string[] = [],
+): void {
+  for (const [kind, digest] of expected) {
+    const found = findings.some((found) => found.kind === kind && (digest ?? found.digest) === found.digest)
+    assert.ok(found, `${kind} of ${String(digest)} is not among ${JSON.stringify(findings, null, 1)}`)
+  }
+  const others = findings.filter(
+    ({ kind, digest, severity }) =>
+      severity === 'error' &&
+      !consequences.includes(kind) &&
+      !expected.some(([expectedKind, expectedDigest]) => expectedKind === kind && expectedDigest === digest),
+  )
+  assert.deepEqual(others, [], 'what is not wrong is found')
+  assert.equal(code, findings.some((found) => found.severity === 'error') ? 1 : 0)
+}
+
 async function writeConfigOf(t: TestContext, root: string): Promise<string> {
   const file = join(await temporaryFolder(t), 'fsck.yml')
   const url = knownDatabase(root)
   const database = url === undefined ? {} : { database: { url } }
-  const config = { version: '0.1', storage: { filesystem: { rootdirectory: root } }, ...database }
+  const s3 = testStorage(root)
+  const storage = { filesystem: { rootdirectory: root }, ...(s3 !== undefined && { s3 }) }
+  const config = { version: '0.1', storage, ...database }
   await writeFile(file, JSON.stringify(config))
   return file
 }

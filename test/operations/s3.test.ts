@@ -232,11 +232,3 @@ test('an upload goes on on another instance, which serves it, too', async (t) =>
   await one.start()
   assert.ok((await first.get(`/v2/${name}/blobs/${digest}`)).body.equals(content))
 })
-
-test('checking the content of a bucket is refused, as this version cannot', async (t) => {
-  const folder = await temporaryFolder(t)
-  const file = await writeConfig(folder, 'version: 0.1\nstorage: {s3: {bucket: b, region: us-east-1}}\n')
-  const { code, stderr } = await entrepot(['fsck', file])
-  assert.notEqual(code, 0)
-  assert.match(stderr, /"storage\.s3" names a bucket/)
-})

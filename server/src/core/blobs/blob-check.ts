@@ -10,7 +10,8 @@ import {
   type OpenUploadRow,
   type StoredRow,
 } from './blob-check-rows.ts'
-import { type ContentInspector, type ContentState, octal } from './content-inspection.ts'
+import type { ContentInspector, ContentState } from './content-inspection.ts'
+import { octal } from './folder-inspection.ts'
 import type { BlobReferences } from './garbage-decisions.ts'
 import { findWithoutMembership } from './garbage-rows.ts'
 
@@ -49,6 +50,7 @@ async function* checkStored(check: BlobCheck): AsyncGenerator<Finding> {
     const digests = page.map((row) => row.digest).filter((digest) => digest !== null && isDigest(digest))
     const owned = await references.findOwned(database.read, digests)
     const withoutMembership = new Set(await findWithoutMembership(database.read, digests))
+    const looks: (() => Promise<Finding[]>)[] = []
     for (const row of page) {
       checked.blobs++
       const { digest, sizeBytes, createdAt } = row
@@ -60,7 +62,13 @@ async function* checkStored(check: BlobCheck): AsyncGenerator<Finding> {
         unused.count++
         unused.sizeBytes += sizeBytes
       }
-      yield* checkContent(check, digest, { row, isHashed: isDeep || owned.has(digest) })
+      looks.push(async () =>
+        Array.fromAsync(checkContent(check, digest, { row, isHashed: isDeep || owned.has(digest) })),
+      )
+    }
+    for (let start = 0; start < looks.length; start += check.inspector.width) {
+      const found = await Promise.all(looks.slice(start, start + check.inspector.width).map(async (look) => look()))
+      yield* found.flat()
     }
   }
   if (unused.count > 0) {
@@ -99,25 +107,22 @@ const AGAIN = 'push it again, or restore the file from a backup'
 
 /** What to say of content; undefined when all is well. */
 function describeState(digest: Digest, sizeBytes: number, state: ContentState): Finding | undefined {
-  if (state.kind === 'whole' && !mayBeTouched(state)) return undefined
+  if (state.kind === 'whole') return undefined
   const [kind, message] = sayOf(state, sizeBytes)
   return finding(kind, message, { digest })
 }
 
-/**
- * Whether others on the machine may write to a file, or read it. What has a further name, as after an import, may be read
- * under that: its mode is not ours to change.
- */
-function mayBeTouched({ mode, names }: { mode: number; names: number }): boolean {
-  return (mode & (names > 1 ? 0o022 : 0o077)) !== 0
-}
-
-function sayOf(state: ContentState, sizeBytes: number): [FindingKind, string] {
+function sayOf(state: Exclude<ContentState, { kind: 'whole' }>, sizeBytes: number): [FindingKind, string] {
   switch (state.kind) {
-    case 'whole':
+    case 'exposed':
       return [
         'permissions',
         `others on this machine may touch the file of this content (mode ${octal(state.mode)}): chmod -R go= the data folder`,
+      ]
+    case 'misnamed':
+      return [
+        'name-wrong',
+        `the content is right, but its name ${state.name} says another size than ${state.sizeBytes} bytes: push it again`,
       ]
     case 'absent':
       return ['content-missing', `the store does not have this content of ${sizeBytes} bytes: ${AGAIN}`]

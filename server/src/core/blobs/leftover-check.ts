@@ -9,9 +9,9 @@ import { findStored, hasUpload } from './blob-check-rows.ts'
 
 const PAGE_SIZE = 500
 /** Beside a running server what is younger may be in the making: bytes come before their row. */
-const YOUNG_MS = 60_000
+export const YOUNG_MS = 60_000
 /** The row of content goes a moment before its file does. */
-const SECOND_LOOK_MS = 500
+export const SECOND_LOOK_MS = 500
 
 export interface LeftoverCheck {
   readonly root: string

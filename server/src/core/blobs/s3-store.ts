@@ -4,7 +4,8 @@ import { LRUCache } from 'lru-cache'
 import { type Bucket, ObjectStoreError, type ReadObject } from '#platform/s3'
 import { ContentHash } from './content-hash.ts'
 import { S3ContentReader } from './s3-content-reader.ts'
-import { checkFolder, type Marker, markerFolder, markerTail, objectKey, parseMarker, type Segment } from './s3-names.ts'
+import { checkFolder, type Marker, markerFolder, markerTail, objectKey, type Segment } from './s3-names.ts'
+import { findObject, listMarkers } from './s3-markers.ts'
 import { removeS3Leftovers } from './s3-leftovers.ts'
 import { S3Uploads } from './s3-uploads.ts'
 import type { BlobStore, Hashing, LeftoverOptions, StoredContent, StoredUpload } from './store.ts'
@@ -126,7 +127,7 @@ export class S3Store implements BlobStore {
   }
 
   async prepareRemoval(digests: readonly Digest[]): Promise<(digests: readonly Digest[]) => Promise<void>> {
-    const entries = digests.map(async (digest) => [digest, await this.#markers(digest)] as const)
+    const entries = digests.map(async (digest) => [digest, await listMarkers(this.#bucket, digest)] as const)
     const markers = new Map(await Promise.all(entries))
     return async (chosen) => {
       await this.#bucket.delete(chosen.flatMap((digest) => markers.get(digest) ?? []).flatMap(keysOf))
@@ -139,9 +140,9 @@ export class S3Store implements BlobStore {
   }
 
   async quarantine(digest: Digest): Promise<void> {
-    const markers = await this.#markers(digest)
+    const markers = await listMarkers(this.#bucket, digest)
     if (markers.length === 0) return
-    const before = await this.#markers(digest, 'quarantine')
+    const before = await listMarkers(this.#bucket, digest, 'quarantine')
     for (const { sizeBytes, object } of markers) {
       await this.#bucket.put(markerFolder(digest, 'quarantine') + markerTail(sizeBytes, idOf(object)), new Uint8Array())
     }
@@ -167,7 +168,7 @@ export class S3Store implements BlobStore {
   async #find(digest: Digest): Promise<ReadObject | undefined> {
     const known = this.#places.get(digest)
     if (known !== undefined) return known
-    const found = await this.#look(digest)
+    const found = await findObject(this.#bucket, digest)
     if (found !== undefined) this.#places.set(digest, found)
     return found
   }
@@ -177,24 +178,6 @@ export class S3Store implements BlobStore {
     const known = this.#places.get(digest)
     if (known !== undefined && (await this.#bucket.head(known.key)) === undefined) this.#places.delete(digest)
     return this.#find(digest)
-  }
-
-  async #look(digest: Digest): Promise<ReadObject | undefined> {
-    const gone = new Set<string>()
-    let markers = await this.#markers(digest)
-    while (markers.length > 0) {
-      let inPart: ReadObject | undefined
-      for (const { object: key, sizeBytes } of markers) {
-        const object = await this.#bucket.head(key)
-        if (object?.sizeBytes === sizeBytes) return { key, ...object }
-        if (object === undefined) gone.add(key)
-        else inPart ??= { key, ...object }
-      }
-      if (inPart !== undefined) return inPart
-      // An object goes when the content is stored again: under a name that was not listed yet.
-      markers = (await this.#markers(digest)).filter(({ object }) => !gone.has(object))
-    }
-    return undefined
   }
 
   #reader(digest: Digest, place: ReadObject): S3ContentReader {
@@ -223,21 +206,12 @@ export class S3Store implements BlobStore {
     }
   }
 
-  /** The names of a digest, the newest first. */
-  async #markers(digest: Digest, place: 'digests' | 'quarantine' = 'digests'): Promise<Marker[]> {
-    const listed = await Array.fromAsync(this.#bucket.list(markerFolder(digest, place)))
-    return listed
-      .toSorted((a, b) => b.modifiedAt - a.modifiedAt || (a.key < b.key ? 1 : -1))
-      .map(({ key }) => parseMarker(key))
-      .filter((marker) => marker !== undefined)
-  }
-
   /**
    * The names of content but for the newest. Instances that store the same content at once each take all of them away, and
    * their order is the same for all: so one name stays, whoever looks last.
    */
   async #olderMarkers(digest: Digest, name: string): Promise<Marker[]> {
-    const markers = await this.#markers(digest)
+    const markers = await listMarkers(this.#bucket, digest)
     return markers.some((marker) => marker.name === name) ? markers.slice(1) : []
   }
 }

@@ -17,6 +17,7 @@ export const SEVERITIES = {
   'content-unused': 'notice',
   'file-without-row': 'notice',
   'upload-without-row': 'notice',
+  'name-wrong': 'notice',
   'stray-name': 'notice',
   quarantined: 'notice',
 } as const

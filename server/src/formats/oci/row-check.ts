@@ -66,10 +66,23 @@ async function* checkPlace(check: ManifestCheck, place: RowPlace): AsyncGenerato
   const connection = check.database.read
   const { manifests, children, tags } = place
   for await (const page of pagesOf(async (after) => listManifestRows(connection, manifests, after, PAGE_SIZE))) {
+    const subjects: Subject[] = []
     for (const { repositoryId, digest } of page) {
       checked.manifests++
       if (repositoryId === null || digest === null || !isDigest(digest)) yield invalidRow(manifests, digest)
-      else yield* checkManifest(check, place, { repositoryId, digest })
+      else subjects.push({ repositoryId, digest })
+    }
+    const { width } = check.inspector
+    for (let start = 0; start < subjects.length; start += width) {
+      const group = subjects.slice(start, start + width)
+      const read = group.map(async (subject) => ({
+        subject,
+        bytes: await check.inspector.read(subject.digest, MAX_MANIFEST_BYTES),
+      }))
+      // Without them, content that is missing or damaged is told of already.
+      for (const { subject, bytes } of await Promise.all(read)) {
+        if (bytes !== undefined) yield* await checkManifest(check, place, { subject, bytes })
+      }
     }
   }
   for await (const page of pagesOf(async (after) => listChildRows(connection, children, after, PAGE_SIZE))) {
@@ -87,12 +100,13 @@ async function* checkPlace(check: ManifestCheck, place: RowPlace): AsyncGenerato
   }
 }
 
-async function* checkManifest(check: ManifestCheck, place: RowPlace, subject: Subject): AsyncGenerator<Finding> {
+async function checkManifest(
+  check: ManifestCheck,
+  place: RowPlace,
+  { subject, bytes }: { subject: Subject; bytes: Buffer },
+): Promise<Finding[]> {
   const { digest, repositoryId } = subject
-  // Without them, content that is missing or damaged is told of already.
-  const bytes = await check.inspector.read(digest, MAX_MANIFEST_BYTES)
-  if (bytes === undefined) return
-  yield* await check.database.snapshot(async (connection) => {
+  return check.database.snapshot(async (connection) => {
     const row = await findWholeManifest(connection, place.manifests, repositoryId, digest)
     if (row === undefined) return []
     const where = { digest, repository: await findRepositoryName(connection, repositoryId) }

@@ -2,7 +2,7 @@
  * A bucket of a store that speaks S3: objects are written, read, listed and deleted by key, with deadlines and retries.
  * It knows nothing of what the objects are for.
  */
-export { Bucket, type S3Options } from './bucket.ts'
+export { Bucket, type ObjectInfo, type S3Options } from './bucket.ts'
 export { ObjectStoreError } from './bucket-error.ts'
 export { composeObject } from './object-composer.ts'
 export { ObjectReader, type ReadObject } from './object-reader.ts'
