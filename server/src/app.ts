@@ -44,6 +44,7 @@ import { createDebugServer } from './debug-server.ts'
 import { createDelivery } from './delivery.ts'
 import { createGarbage } from './garbage.ts'
 import { isWithoutMetadata, joinOthers, openMetadata, takeFolder } from './metadata.ts'
+import { MIGRATIONS } from './migrations.ts'
 import type { Management, ManagementOptions, Registry } from './running.ts'
 import {
   accessOptions,
@@ -190,7 +191,8 @@ async function openStorage(config: Config, { metrics, log }: Pick<Foundation, 'm
       ...moved,
       manifests: new ManifestReader({ database, blobs }),
       blobsOfRepositories: new BlobReader({ database, blobs }),
-      garbage: garbage.runs,
+      deletions,
+      migrations: MIGRATIONS,
       maxManifestBytes: config.limits.manifestsize,
     }),
     garbage,

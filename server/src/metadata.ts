@@ -4,6 +4,7 @@ import { join, resolve } from 'node:path'
 import { type Instance, joinInstances } from '#core/instances'
 import {
   type Database,
+  firstFilledTable,
   isNewDatabase,
   isUnused,
   lockFolder,
@@ -11,6 +12,7 @@ import {
   openPostgres,
   openSqlite,
   shareFolder,
+  type TableSize,
 } from '#platform/database'
 import { makeDurableFolder } from '#platform/disk'
 import type { Logger } from '#platform/log'
@@ -101,6 +103,21 @@ export async function isWithoutMetadata(config: Config, folder: string, log: Log
   } finally {
     await database.close()
   }
+}
+
+/**
+ * Refuses a database that has metadata. Tables that are there and empty may be left of a move that was cut off.
+ * @throws Error
+ */
+export async function refuseFilled(target: Database, tables: readonly TableSize[]): Promise<void> {
+  const filled = await firstFilledTable(
+    target.read,
+    tables.map(({ table }) => table),
+  )
+  if (filled === undefined) return
+  throw new Error(
+    `the database that "database.url" names has metadata already (in its table "${filled}"): name an empty one`,
+  )
 }
 
 function databaseMissing(place: string, database: string, backup: string): Error {

@@ -3,8 +3,6 @@ import { resolve } from 'node:path'
 import {
   appliedMigrations,
   copyTables,
-  type Database,
-  firstFilledTable,
   inspectSqlite,
   isNewDatabase,
   lockFolder,
@@ -16,7 +14,7 @@ import {
 import { ignoreAbsent, syncFolder } from '#platform/disk'
 import { createCommandLogger } from '#platform/log'
 import type { Config } from './config/index.ts'
-import { databaseIn, requireDataFolder } from './metadata.ts'
+import { databaseIn, refuseFilled, requireDataFolder } from './metadata.ts'
 import { MIGRATIONS } from './migrations.ts'
 import { postgresOptions } from './settings.ts'
 
@@ -58,7 +56,8 @@ export async function prepareMetadataMove(config: Config): Promise<MetadataMove>
   const source = inspectSqlite(file, true)
   try {
     const applied = await appliedMigrations(source.read)
-    if (applied.join() !== MIGRATIONS.map(({ name }) => name).join()) {
+    const known = MIGRATIONS.map(({ name }) => name)
+    if (applied.toSorted().join() !== known.toSorted().join()) {
       throw new Error(
         `${file} was last used by another version: start this one once without "database.url", end it, and try again`,
       )
@@ -87,18 +86,6 @@ export async function prepareMetadataMove(config: Config): Promise<MetadataMove>
     await source.close()
     throw error
   }
-}
-
-/** Tables that are there and empty may be left of a move that was cut off. */
-async function refuseFilled(target: Database, tables: readonly TableSize[]): Promise<void> {
-  const filled = await firstFilledTable(
-    target.read,
-    tables.map(({ table }) => table),
-  )
-  if (filled === undefined) return
-  throw new Error(
-    `the database that "database.url" names has metadata already (in its table "${filled}"): name an empty one`,
-  )
 }
 
 /** Whoever starts without `database.url` by mistake must not begin to work on what is old. */

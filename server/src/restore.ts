@@ -1,12 +1,27 @@
 import { copyFile, mkdir, open, rename, rm } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
-import { appliedMigrations, borrowFolder, inspectSqlite, SchemaTooNewError } from '#platform/database'
+import { INSTANCES_TABLE, joinInstances } from '#core/instances'
+import {
+  appliedMigrations,
+  borrowFolder,
+  copyTables,
+  type DatabaseInspection,
+  inspectSqlite,
+  isNewDatabase,
+  migrate,
+  openPostgres,
+  openSqlite,
+  type PostgresOptions,
+  requireKnown,
+  type TableSize,
+  tablesOf,
+} from '#platform/database'
 import { syncFolder } from '#platform/disk'
-import { createCommandLogger } from '#platform/log'
+import { createCommandLogger, type Logger } from '#platform/log'
 import { BackupCounts, BackupFolder, type BackupMark, contentsIn, copyContents, type Listener, Report } from '#transfer'
 import type { Config } from './config/index.ts'
 import { openContentStore } from './content-store.ts'
-import { databaseIn, isWithoutMetadata, openMetadata } from './metadata.ts'
+import { databaseIn, refuseFilled } from './metadata.ts'
 import { MIGRATIONS } from './migrations.ts'
 import { postgresOptions } from './settings.ts'
 
@@ -30,22 +45,16 @@ export async function restore(
   tell: Listener<BackupCounts>,
 ): Promise<BackupMark> {
   process.umask(0o077)
-  if (postgresOptions(config) !== undefined) {
-    throw new Error('metadata in PostgreSQL is restored with its own tools, such as pg_restore')
-  }
   const folder = await BackupFolder.open(resolve(options.source))
   const mark = await chooseBackup(folder, options.id)
   const file = folder.database(mark.id)
-  await requireKnownSchema(file)
   const data = resolve(config.storage.filesystem.rootdirectory)
   await mkdir(data, { recursive: true, mode: 0o700 })
   const giveBack = borrowFolder(data)
   try {
     const log = await createCommandLogger()
-    if (!(await isWithoutMetadata(config, data, log))) {
-      throw new Error(`there is a registry in ${data}: restore into an empty folder`)
-    }
-    const { store, place } = await openContentStore(config, data, () => {})
+    await requireEmpty(config, { file, data, log })
+    const { store } = await openContentStore(config, data, () => {})
     const report = new Report(new BackupCounts(), tell)
     await report.during(async () => {
       await copyContents(
@@ -53,15 +62,21 @@ export async function restore(
         { from: folder.store, to: store },
         report,
       )
-      await placeDatabase(file, data)
-      // A version that came after the backup changes the schema once.
-      const isEmpty = async () => store.isEmpty()
-      await (await openMetadata(config, { folder: data, place, isEmpty }, log)).close()
+      await placeMetadata(config, { file, data, log })
     })
     return mark
   } finally {
     giveBack()
   }
+}
+
+/** A backup's metadata, and where it goes. */
+interface Restored {
+  /** The file of the backup. */
+  readonly file: string
+  /** The data folder. */
+  readonly data: string
+  readonly log: Logger
 }
 
 async function chooseBackup(folder: BackupFolder, id: string | undefined): Promise<BackupMark> {
@@ -71,22 +86,53 @@ async function chooseBackup(folder: BackupFolder, id: string | undefined): Promi
   throw new Error(`there is no backup "${id ?? ''}": there is ${marks.map((mark) => mark.id).join(', ')}`)
 }
 
-/** @throws SchemaTooNewError */
-async function requireKnownSchema(file: string): Promise<void> {
-  const database = inspectSqlite(file, true)
+/** @throws when a newer version made the backup, and when there is a registry already. */
+async function requireEmpty(config: Config, { file, data, log }: Restored): Promise<void> {
+  const source = inspectSqlite(file, true)
   try {
-    const known = new Set(MIGRATIONS.map(({ name }) => name))
-    for (const name of await appliedMigrations(database.read)) if (!known.has(name)) throw new SchemaTooNewError(name)
+    requireKnown(await appliedMigrations(source.read), MIGRATIONS)
+    const options = postgresOptions(config)
+    if (options === undefined) {
+      if (!isNewDatabase(databaseIn(data)))
+        throw new Error(`there is a registry in ${data}: restore into an empty folder`)
+      return
+    }
+    const target = await openPostgres(options, log)
+    try {
+      await refuseFilled(target, await tablesToCopy(source))
+    } finally {
+      await target.close()
+    }
   } finally {
-    await database.close()
+    await source.close()
   }
 }
 
-/** Puts the metadata in its place, whole and durable, or not at all. */
-async function placeDatabase(source: string, data: string): Promise<void> {
-  const temporary = join(data, 'entrepot.db.restored')
-  await copyFile(source, temporary)
-  const file = await open(temporary, 'r')
+/** What is true only for those that worked on the database that was backed up stays behind. */
+async function tablesToCopy({ read }: DatabaseInspection): Promise<TableSize[]> {
+  return (await tablesOf(read)).filter(({ table }) => table !== INSTANCES_TABLE)
+}
+
+/** Makes what was backed up the metadata that the configuration names, after all else. */
+async function placeMetadata(config: Config, { file, data, log }: Restored): Promise<void> {
+  const copy = join(data, 'entrepot.db.restored')
+  for (const ending of ['', '-wal', '-shm']) await rm(copy + ending, { force: true })
+  await copyFile(file, copy)
+  // A version that came after the backup changes the schema once.
+  const upgraded = openSqlite(copy)
+  await migrate(upgraded, MIGRATIONS).finally(async () => upgraded.close())
+  const options = postgresOptions(config)
+  if (options === undefined) {
+    await placeFile(copy, data)
+    return
+  }
+  await fillDatabase(copy, options, log)
+  await rm(copy)
+}
+
+/** Gives a copy its place, whole and durable, or not at all. */
+async function placeFile(copy: string, data: string): Promise<void> {
+  const file = await open(copy, 'r')
   try {
     await file.sync()
   } finally {
@@ -95,6 +141,30 @@ async function placeDatabase(source: string, data: string): Promise<void> {
   const target = databaseIn(data)
   // What an empty database has left beside it would be taken for a part of this one.
   for (const ending of ['-wal', '-shm']) await rm(target + ending, { force: true })
-  await rename(temporary, target)
+  await rename(copy, target)
   await syncFolder(data)
+}
+
+/**
+ * Copies metadata out of an SQLite file into an empty PostgreSQL database, in one transaction; nobody else works on it
+ * meanwhile.
+ * @throws when others work on it, and when there is metadata in it.
+ */
+async function fillDatabase(file: string, options: PostgresOptions, log: Logger): Promise<void> {
+  const source = inspectSqlite(file, true)
+  const target = await openPostgres(options, log)
+  try {
+    await migrate(target, MIGRATIONS)
+    const instance = await joinInstances(target, log, true)
+    try {
+      const tables = await tablesToCopy(source)
+      await refuseFilled(target, tables)
+      await target.transaction(async (transaction) => copyTables(source.read, transaction, tables, () => {}))
+    } finally {
+      await instance.leave()
+    }
+  } finally {
+    await target.close()
+    await source.close()
+  }
 }

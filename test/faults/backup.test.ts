@@ -3,97 +3,17 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { test, type TestContext } from 'node:test'
+import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
-import { type Descriptor, digestOf } from '../content.ts'
-import { startRegistry, type TestRegistry } from '../harness.ts'
+import { startRegistry } from '../harness.ts'
 import { entrepot, temporaryFolder } from '../operations/command.ts'
-import { collectGarbage, folderOf } from '../operations/management-request.ts'
-import { assertContent, describe, record, RegistryClient, strings } from '../registry-client.ts'
+import { collectGarbage, emptyInstallation, folderOf } from '../operations/management-request.ts'
+import { RegistryClient } from '../registry-client.ts'
+import { assertWhole, type Image, listBackups, NO_GRACE, restoreFrom, startLoad } from './backup-load.ts'
 import { byTier } from './tier.ts'
 
 const LAUNCHER = fileURLToPath(new URL('../../bin/entrepot', import.meta.url))
-/** What is deleted is garbage at once, and removed as fast as can be. */
-const NO_GRACE = {
-  trash: { age: '0s' },
-  garbagecollection: { age: '0s', interval: '1h', rate: 0 },
-}
 const KEPT_BEFORE = 30
-
-interface Image {
-  readonly name: string
-  readonly bytes: Buffer
-  readonly descriptor: Descriptor
-  /** Set before it is asked for. */
-  isDeleted: boolean
-}
-
-/** Pushes images, deletes every second one of them, and collects garbage, without rest until it is ended. */
-function startLoad(t: TestContext, registry: TestRegistry, images: Image[]): () => Promise<void> {
-  const client = new RegistryClient(registry.url)
-  const state = { isOver: false }
-  t.after(() => (state.isOver = true))
-  const push = async () => {
-    while (!state.isOver) {
-      const name = `load/${images.length % 5}`
-      // Without a grace the collector may take the blobs of an image before its manifest comes.
-      const pushed = await client.pushImage(name).catch((error: unknown) => {
-        assert.match(String(error), /MANIFEST_BLOB_UNKNOWN/)
-      })
-      if (pushed === undefined) continue
-      images.push({ name, ...pushed, isDeleted: false })
-      const old = images[images.length - 6]
-      if (images.length % 2 === 0 || old === undefined || old.isDeleted) continue
-      old.isDeleted = true
-      const answer = await client.delete(`/v2/${old.name}/manifests/${old.descriptor.digest}`)
-      assert.equal(answer.status, 202, describe(answer))
-      if (images.length % 6 === 1) await collectGarbage(registry)
-    }
-  }
-  const running = Promise.all([push(), push()])
-  return async () => {
-    state.isOver = true
-    await running
-  }
-}
-
-async function assertWhole(client: RegistryClient, { name, bytes, descriptor }: Image): Promise<void> {
-  assertContent(await client.get(`/v2/${name}/manifests/${descriptor.digest}`), { bytes, ...descriptor })
-  const { config, layers } = record(JSON.parse(bytes.toString()))
-  assert.ok(Array.isArray(layers))
-  for (const child of [config, ...layers]) {
-    const { digest } = record(child)
-    const answer = await client.get(`/v2/${name}/blobs/${String(digest)}`)
-    assert.equal(answer.status, 200, describe(answer))
-    assert.equal(digestOf(answer.body), digest)
-  }
-}
-
-async function listBackups(folder: string): Promise<string[]> {
-  const { code, stdout, stderr } = await entrepot(['backup', '--list', '--json', folder])
-  if (code !== 0) {
-    assert.match(stderr, /there is no backup in /)
-    return []
-  }
-  const { backups } = record(JSON.parse(stdout))
-  assert.ok(Array.isArray(backups))
-  return strings(backups.map((backup: unknown) => record(backup)['id']))
-}
-
-/** Restores the newest backup, and starts a registry on it. */
-async function restoreFrom(t: TestContext, backups: string): Promise<RegistryClient> {
-  const data = join(await temporaryFolder(t), 'data')
-  const env = { REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY: data }
-  const { code, stdout, stderr } = await entrepot(['restore', '--json', backups], { env })
-  assert.equal(code, 0, stdout + stderr)
-  const { findings } = record(JSON.parse(stdout))
-  assert.ok(Array.isArray(findings))
-  // What was garbage is garbage in the backup, too.
-  const errors = findings.filter((found: unknown) => record(found)['severity'] === 'error')
-  assert.deepEqual(errors, [], 'the check of what was restored')
-  const registry = await startRegistry(t, { config: { storage: { filesystem: { rootdirectory: data } } } })
-  return new RegistryClient(registry.url)
-}
 
 test('a backup under load has all that was acknowledged before it began, byte for byte, and nothing that was deleted', async (t) => {
   const registry = await startRegistry(t, { config: { storage: { maintenance: NO_GRACE } } })
@@ -106,7 +26,7 @@ test('a backup under load has all that was acknowledged before it began, byte fo
   const backups = join(await temporaryFolder(t), 'backups')
   for (let round = 0; round < byTier({ quick: 1, ci: 3, release: 20 }); round++) {
     const images: Image[] = []
-    const endLoad = startLoad(t, registry, images)
+    const endLoad = startLoad(t, { clients: [client], collect: async () => collectGarbage(registry) }, images)
     while (images.length < 40) await new Promise(setImmediate)
     const before = images.filter((image) => !image.isDeleted)
     const gone = images.filter((image) => image.isDeleted)
@@ -161,8 +81,7 @@ test('a restore that is killed leaves no registry, and is done again', async (t)
   const image = { name: 'team/app', ...(await client.pushImage('team/app', { reference: 'v1' })), isDeleted: false }
   const backups = join(await temporaryFolder(t), 'backups')
   assert.equal((await entrepot(['backup', backups], { env: folderOf(registry) })).code, 0)
-  const data = join(await temporaryFolder(t), 'data')
-  const env = { REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY: data }
+  const { folder: data, env } = await emptyInstallation(t)
   const attempts = byTier({ quick: 1, ci: 6, release: 100 })
   for (let attempt = 0, delayMs = 300; ; attempt++, delayMs *= attempt < attempts ? 1 : 1.5) {
     const child = spawn(LAUNCHER, ['restore', '--no-fsck', backups], {

@@ -7,9 +7,7 @@ import { contentFile } from '../faults/corruptions.ts'
 import { startRegistry } from '../harness.ts'
 import { assertContent, record, RegistryClient } from '../registry-client.ts'
 import { entrepot, temporaryFolder } from './command.ts'
-import { collectGarbage, folderOf, runJson } from './management-request.ts'
-
-const inFolder = (folder: string) => ({ REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY: folder })
+import { collectGarbage, emptyInstallation, folderOf, runJson } from './management-request.ts'
 
 async function contentsOf(folder: string): Promise<string[]> {
   const files = await readdir(join(folder, 'blobs'), { recursive: true, withFileTypes: true })
@@ -33,14 +31,14 @@ test('the next backup copies what is new; those that are not kept go with the co
   assert.ok(Array.isArray(listed) && listed.length === 2)
   const older = record(listed[1])
   assert.partialDeepStrictEqual(older, { contents: 3, missing: 0 })
-  const data = join(await temporaryFolder(t), 'data')
+  const { folder: data, env } = await emptyInstallation(t)
   const chosen = ['restore', '--backup', String(older['id']), backups]
-  const restored = await entrepot(chosen, { env: inFolder(data) })
+  const restored = await entrepot(chosen, { env })
   assert.equal(restored.code, 0, restored.stderr)
   assert.match(restored.stdout, /^restored \S+: 3 contents: 3 copied .*\n.*: 0 errors\n$/)
-  const again = await entrepot(chosen, { env: inFolder(data) })
+  const again = await entrepot(chosen, { env })
   assert.deepEqual(
-    [again.code, /there is a registry in .*: restore into an empty folder/.test(again.stderr)],
+    [again.code, /there is a registry in .*: restore into an empty folder|has metadata already/.test(again.stderr)],
     [1, true],
   )
   const old = await startRegistry(t, { config: { storage: { filesystem: { rootdirectory: data } } } })
@@ -63,7 +61,7 @@ test('content that is damaged is told, is in no backup, and is told again by the
   const made = await entrepot(['backup', backups], { env: folderOf(registry) })
   assert.equal(made.code, 1)
   assert.match(made.stdout, new RegExp(`^skipped: content-damaged: ${layer.digest}: `))
-  const restored = await entrepot(['restore', backups], { env: inFolder(join(await temporaryFolder(t), 'data')) })
+  const restored = await entrepot(['restore', backups], { env: (await emptyInstallation(t)).env })
   assert.equal(restored.code, 1)
   assert.match(restored.stdout, new RegExp(`skipped: content-missing: ${layer.digest}: `))
   assert.match(restored.stdout, new RegExp(`error: content-missing: ${layer.digest}`))
@@ -81,7 +79,9 @@ test('a wrong folder is refused: the data folder, one in it, another data folder
     assert.equal(code, 1)
     assert.match(stderr, reason)
   }
-  const { code, stderr } = await entrepot(['restore', await temporaryFolder(t)], { env: inFolder('unused') })
+  const { code, stderr } = await entrepot(['restore', await temporaryFolder(t)], {
+    env: (await emptyInstallation(t)).env,
+  })
   assert.deepEqual([code, /there is no backup in /.test(stderr)], [1, true])
   assert.equal((await entrepot(['backup', '--keep', '0', 'x'], { env })).code, 2)
 })

@@ -3,9 +3,12 @@ import { once } from 'node:events'
 import { request as httpRequest } from 'node:http'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
+import type { TestContext } from 'node:test'
 import type { TestRegistry } from '../harness.ts'
 import { record } from '../registry-client.ts'
-import { entrepot } from './command.ts'
+import { knownDatabase, testDatabase } from '../test-database.ts'
+import { testStorage } from '../test-storage.ts'
+import { entrepot, temporaryFolder } from './command.ts'
 
 /** The answer to an operation. */
 export interface ManagementAnswer {
@@ -63,7 +66,22 @@ export async function runJson(registry: TestRegistry, args: readonly string[]): 
   return record(JSON.parse(stdout))
 }
 
-/** The environment in which `entrepot` works on a registry's folder. */
+/** The environment in which `entrepot` works on what a registry has. */
 export function folderOf({ dataDirectory }: TestRegistry): Record<string, string> {
-  return { REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY: dataDirectory }
+  return installationIn(dataDirectory, knownDatabase(dataDirectory))
+}
+
+/** A folder without a registry, with what it keeps elsewhere, and the environment in which `entrepot` works there. */
+export async function emptyInstallation(t: TestContext): Promise<{ folder: string; env: Record<string, string> }> {
+  const folder = join(await temporaryFolder(t), 'data')
+  return { folder, env: installationIn(folder, await testDatabase(t, folder)) }
+}
+
+function installationIn(folder: string, databaseUrl: string | undefined): Record<string, string> {
+  const s3 = testStorage(folder)
+  return {
+    REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY: folder,
+    ...(databaseUrl !== undefined && { REGISTRY_DATABASE_URL: databaseUrl }),
+    ...(s3 !== undefined && { REGISTRY_STORAGE_S3: JSON.stringify(s3) }),
+  }
 }

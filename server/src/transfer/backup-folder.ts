@@ -40,7 +40,8 @@ export class BackupFolder {
   /** Opens a folder of backups, which is made if need be. @throws when it is a data folder. */
   static async create(path: string): Promise<BackupFolder> {
     await mkdir(path, { recursive: true, mode: OWNER_ONLY })
-    if ((await sizeOf(join(path, 'entrepot.db'))) !== undefined) {
+    const isThere = async (name: string) => (await sizeOf(join(path, name))) !== undefined
+    if ((await isThere('entrepot.db')) || ((await isThere('blobs')) && !(await isThere('backups')))) {
       throw new Error(`${path} is a data folder: name another folder for backups`)
     }
     await mkdir(join(path, 'backups'), { recursive: true, mode: OWNER_ONLY })

@@ -1,7 +1,7 @@
 import { relative } from 'node:path'
 import type { Digest } from '@entrepot/oci'
-import { type BlobStore, copyContent, type GarbageRuns, listContents } from '#core/blobs'
-import { type Database, inspectSqlite } from '#platform/database'
+import { type BlobStore, copyContent, type GarbageHold, holdGarbage, listContents } from '#core/blobs'
+import { type Database, inspectSqlite, type Migration } from '#platform/database'
 import { BackupFolder } from './backup-folder.ts'
 import { type Listener, Report } from './events.ts'
 import { inLanes } from './lanes.ts'
@@ -35,7 +35,10 @@ export interface BackupSource {
   readonly folder: string
   readonly database: Database
   readonly store: BlobStore
-  readonly garbage: GarbageRuns
+  /** The database for what makes room: a backup can be made of a full disk. */
+  readonly deletions: Database
+  /** What makes the schema of the database. */
+  readonly migrations: readonly Migration[]
 }
 
 /**
@@ -56,11 +59,11 @@ export async function createBackup(
   await folder.alone(async () => {
     await report.during(async () => {
       // From before the metadata is copied until its content is, too.
-      const release = await source.garbage.hold()
+      const hold = await holdGarbage(source.deletions)
       try {
-        await copyAll(source, folder, { report, signal: options.signal })
+        await copyAll(source, folder, { report, hold, signal: AbortSignal.any([options.signal, hold.signal]) })
       } finally {
-        release()
+        await hold.release()
       }
       if (options.keep !== undefined) await folder.keepNewest(options.keep)
     })
@@ -70,12 +73,12 @@ export async function createBackup(
 async function copyAll(
   source: BackupSource,
   folder: BackupFolder,
-  { report, signal }: { report: Report<BackupCounts>; signal: AbortSignal },
+  { report, hold, signal }: { report: Report<BackupCounts>; hold: GarbageHold; signal: AbortSignal },
 ): Promise<void> {
   const createdAt = new Date().toISOString()
   const id = createdAt.replaceAll(':', '-')
   const file = await folder.begin(id)
-  await source.database.copyTo(file)
+  await source.database.copyTo(file, source.migrations)
   const { counts } = report
   const total = { bytes: 0 }
   const contents = contentsIn(file, ({ sizeBytes }) => {
@@ -83,6 +86,7 @@ async function copyAll(
     total.bytes += sizeBytes
   })
   await copyContents(contents, { from: source.store, to: folder.store }, report)
+  await hold.confirm()
   const { contents: named, skipped: missing } = counts
   await folder.finish({ id, createdAt, contents: named, bytes: total.bytes, missing })
 }

@@ -77,7 +77,7 @@ function pausing(database: Database, before: () => Promise<void>): Database {
       return database.transaction(work)
     },
     check: async () => database.check(),
-    copyTo: async (file) => database.copyTo(file),
+    copyTo: async (file, migrations) => database.copyTo(file, migrations),
     close: async () => database.close(),
   }
 }

@@ -4,6 +4,7 @@ import { steadyNow } from '#platform/clock'
 import { type Database, lockFreeKeys } from '#platform/database'
 import type { ContentTurns } from './content-turns.ts'
 import { type BlobReferences, findUnowned, membershipsWithout } from './garbage-decisions.ts'
+import { isHeld } from './garbage-hold-rows.ts'
 import {
   deleteMemberships,
   deleteNotes,
@@ -55,8 +56,6 @@ export class GarbageCollector {
   readonly #beforeRun: (isEnding: () => boolean) => Promise<void>
   readonly #removeSize: number
   #isEnding = false
-  #holds = 0
-  #removing: Promise<void> = Promise.resolve()
 
   /**
    * @param dependencies.beforeRun lets formats give up what they keep only for a time, so that the run finds what that
@@ -84,21 +83,6 @@ export class GarbageCollector {
 
   get isEnding(): boolean {
     return this.#isEnding
-  }
-
-  /**
-   * Keeps everything that is stored from when the promise resolves, whatever becomes garbage; runs go on without removing
-   * content.
-   * @returns ends that.
-   */
-  async hold(): Promise<() => void> {
-    this.#holds++
-    await this.#removing.catch(() => {})
-    let isHeld = true
-    return () => {
-      if (isHeld) this.#holds--
-      isHeld = false
-    }
   }
 
   /** Lets a run under way end after its step. */
@@ -168,9 +152,7 @@ export class GarbageCollector {
       for (let first = 0; first < unowned.length && !this.#isEnding; first += this.#removeSize) {
         const start = performance.now()
         const digests = unowned.slice(first, first + this.#removeSize)
-        if (this.#holds > 0) return
-        this.#removing = this.#removeContents(digests, report)
-        await this.#removing
+        if (!(await this.#removeContents(digests, report))) return
         await this.#rest(digests.length, performance.now() - start)
       }
       after = page.at(-1)
@@ -179,14 +161,17 @@ export class GarbageCollector {
     }
   }
 
-  async #removeContents(digests: readonly Digest[], report: GarbageReport): Promise<void> {
+  /** @returns false, and removes nothing, while somebody holds what is stored. */
+  async #removeContents(digests: readonly Digest[], report: GarbageReport): Promise<boolean> {
     // What is being stored just now is not garbage.
-    await this.#contentTurns.takeFree(digests, async (free) => {
+    return this.#contentTurns.takeFree(digests, async (free) => {
       const remove = await this.#store.prepareRemoval(free)
       const removed = await this.#database.transaction(async (transaction) => {
+        if (await isHeld(transaction)) return undefined
         const unlocked = await lockFreeKeys(transaction, free)
         return deleteStored(transaction, await findUnowned(transaction, this.#references, unlocked))
       })
+      if (removed === undefined) return false
       // Others may have stored some of it anew since.
       await this.#contentTurns.removeUnknown(
         removed.map(({ digest }) => digest),
@@ -194,6 +179,7 @@ export class GarbageCollector {
       )
       report.removedContents += removed.length
       report.removedBytes += removed.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)
+      return true
     })
   }
 

@@ -70,11 +70,6 @@ export class GarbageRuns {
     return mine
   }
 
-  /** Keeps everything that is stored, as `GarbageCollector.hold` does. */
-  async hold(): Promise<() => void> {
-    return this.#collector.hold()
-  }
-
   /** Lets a run under way end after its step, and waits for it. */
   async end(): Promise<void> {
     this.#collector.end()

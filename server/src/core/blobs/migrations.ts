@@ -66,4 +66,14 @@ export const blobMigrations: readonly Migration[] = [
         .execute()
     },
   },
+  {
+    name: 'garbage_holds',
+    up: async (transaction) => {
+      await transaction.schema
+        .createTable('garbage_holds')
+        .addColumn('id', 'text', (column) => column.primaryKey())
+        .addColumn('held_until', 'bigint', (column) => column.notNull())
+        .execute()
+    },
+  },
 ]

@@ -6,6 +6,8 @@ type InstanceTables = {
   instances: { id: string; is_alone: number; is_collecting: Generated<number>; seen_at: number }
 }
 
+/** The table of who works on the database, which is true of no copy of it. */
+export const INSTANCES_TABLE = 'instances'
 /** Who has not been heard of for so long counts as gone. */
 export const DEAD_AFTER_MS = 8_000
 /** Rows of those that are gone stay so long, for whoever looks for the reason of something. */

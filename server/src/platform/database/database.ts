@@ -6,6 +6,12 @@ export type Connection = Kysely<object>
 /** A connection inside a transaction: what is done through it happens whole or not at all. */
 export type Transaction = KyselyTransaction<object>
 
+/** One step of the schema. A room only ever adds steps at the end of its list, and a name is never used again. */
+export interface Migration {
+  readonly name: string
+  readonly up: (transaction: Transaction) => Promise<void>
+}
+
 /** The metadata of one installation, whichever engine keeps it. */
 export interface Database {
   /** For reading only; sees what was committed. */
@@ -22,8 +28,9 @@ export interface Database {
   /**
    * Writes a copy of what is committed when it begins into a new file, an SQLite database: durable when the promise
    * resolves. Writers go on meanwhile.
-   * @throws where metadata is not in SQLite.
+   * @param migrations make the schema of the copy where there is no SQLite file to copy.
+   * @throws SchemaTooNewError when another process has changed the schema since.
    */
-  copyTo(file: string): Promise<void>
+  copyTo(file: string, migrations: readonly Migration[]): Promise<void>
   close(): Promise<void>
 }

@@ -2,13 +2,13 @@
  * The metadata database: connections for reading, transactions for writing, and the ordered list of migrations.
  * It knows no tables; each table belongs to one `*-rows.ts` file elsewhere.
  */
-export type { Connection, Database, Transaction } from './database.ts'
+export type { Connection, Database, Migration, Transaction } from './database.ts'
 export { checkedValues } from './checked-value.ts'
 export { isPostgres, sharedNow } from './engine.ts'
 export { copyTables, firstFilledTable, type TableSize, tablesOf } from './copy-tables.ts'
 export { borrowFolder, FolderInUseError, lockFolder, shareFolder } from './folder-lock.ts'
 export { besideOthers, lockFreeKeys, lockKey } from './key-locks.ts'
-export { appliedMigrations, isNewDatabase, isUnused, type Migration, migrate, SchemaTooNewError } from './migrations.ts'
+export { appliedMigrations, isNewDatabase, isUnused, migrate, requireKnown, SchemaTooNewError } from './migrations.ts'
 export { pagesOf } from './pages.ts'
 export { partsOf } from './parts.ts'
 export { prepareQuery } from './prepared.ts'

@@ -1,15 +1,9 @@
 import { statSync } from 'node:fs'
 import { DatabaseSync } from 'node:sqlite'
 import { pathToFileURL } from 'node:url'
-import type { Connection, Database, Transaction } from './database.ts'
+import type { Connection, Database, Migration, Transaction } from './database.ts'
 import { hasTable } from './engine.ts'
 import { besideOthers, lockKey } from './key-locks.ts'
-
-/** One step of the schema. A room only ever adds steps at the end of its list, and a name is never used again. */
-export interface Migration {
-  readonly name: string
-  readonly up: (transaction: Transaction) => Promise<void>
-}
 
 /** The database was written by a newer version than this one. */
 export class SchemaTooNewError extends Error {
@@ -62,8 +56,7 @@ export async function migrate(database: Database, migrations: readonly Migration
 async function takeSteps(database: Database, migrations: readonly Migration[]): Promise<void> {
   if (!(await hasTable(database.read, MIGRATIONS_TABLE))) await database.transaction(createMigrationsTable)
   const applied = new Set(await appliedMigrations(database.read))
-  const known = new Set(migrations.map((migration) => migration.name))
-  for (const name of applied) if (!known.has(name)) throw new SchemaTooNewError(name)
+  requireKnown(applied, migrations)
   for (const migration of migrations) {
     if (applied.has(migration.name)) continue
     await database.transaction(async (transaction) => {
@@ -88,6 +81,12 @@ async function createMigrationsTable({ schema }: Transaction): Promise<void> {
     .addColumn('position', 'integer', (column) => column.notNull())
     .addColumn('applied_at', 'bigint', (column) => column.notNull())
     .execute()
+}
+
+/** @throws SchemaTooNewError when steps were taken that are not among the migrations. */
+export function requireKnown(applied: Iterable<string>, migrations: readonly Migration[]): void {
+  const known = new Set(migrations.map(({ name }) => name))
+  for (const name of applied) if (!known.has(name)) throw new SchemaTooNewError(name)
 }
 
 /** Whether no step was ever taken in a database. */

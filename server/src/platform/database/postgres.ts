@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { ConnectionOptions } from 'node:tls'
 import type { ClientConfig, CustomTypesConfig, Pool, PoolConfig } from 'pg'
 import type { Logger } from '#platform/log'
+import { copyToSqlite } from './copy-to-sqlite.ts'
 import type { Connection, Database, Transaction } from './database.ts'
 import { PostgresChanges } from './postgres-changes.ts'
 import { DatabaseUnavailableError, isCollision } from './postgres-error.ts'
@@ -101,9 +102,8 @@ export async function openPostgres(options: PostgresOptions, log: Logger): Promi
       const { rows } = await sql<{ readonly: string }>`show transaction_read_only`.execute(read)
       if (Object.values(rows[0] ?? {})[0] === 'on') throw new DatabaseUnavailableError('the database is read-only')
     },
-    copyTo: async () => {
-      throw new Error('metadata in PostgreSQL is backed up with its own tools, such as pg_dump')
-    },
+    copyTo: async (file, migrations) =>
+      read.transaction().execute(async (snapshot) => copyToSqlite(snapshot, file, migrations)),
     close: async () => {
       await changes.end()
       await read.destroy()

@@ -112,7 +112,8 @@ function prepare(database: DatabaseSync, sql: string): SqliteStatement {
   }
 }
 
-function toInput(value: unknown): SQLInputValue {
+/** A value of a row as SQLite's client takes it. */
+export function toInput(value: unknown): SQLInputValue {
   switch (typeof value) {
     case 'string':
     case 'number':

@@ -13,7 +13,7 @@ export function withReserve(database: Database, reserve: Reserve): Database {
     },
     transaction: async (work) => reserve.spendOn(async () => database.transaction(work)),
     check: async () => database.check(),
-    copyTo: async (file) => database.copyTo(file),
+    copyTo: async (file, migrations) => database.copyTo(file, migrations),
     close: async () => database.close(),
   }
 }
