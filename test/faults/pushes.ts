@@ -11,8 +11,6 @@ export interface Pushed {
   readonly acknowledged: { readonly path: string; readonly bytes: Buffer; readonly digest: string }[]
   /** How often the registry said that it cannot now. */
   unavailable: number
-  /** When the last acknowledgement came, in milliseconds of `performance.now()`. */
-  acknowledgedAt: number
 }
 
 /** How a client pushes. */
@@ -24,19 +22,27 @@ export interface Pushing {
   /** A blob of all its images, and perhaps of those of others. */
   readonly layer: Buffer
   readonly isOver: () => boolean
+  readonly onAcknowledged?: () => void
 }
 
 /**
  * Pushes images one after the other, until the test says so. Whatever is not acknowledged must be a 503 that says when to
  * come back.
  */
-export async function pushUntil({ origin, repository, tag, layer, isOver }: Pushing): Promise<Pushed> {
-  const pushed: Pushed = { acknowledged: [], unavailable: 0, acknowledgedAt: 0 }
+export async function pushUntil({
+  origin,
+  repository,
+  tag,
+  layer,
+  isOver,
+  onAcknowledged = () => {},
+}: Pushing): Promise<Pushed> {
+  const pushed: Pushed = { acknowledged: [], unavailable: 0 }
   const send = async (method: string, path: string, body: Buffer, headers: Record<string, string> = {}) => {
     const answer = await fetch(origin + path, { method, body, headers })
     const text = await answer.text()
     if (answer.ok) {
-      pushed.acknowledgedAt = performance.now()
+      onAcknowledged()
       return true
     }
     assert.equal(answer.status, 503, `${method} ${path} gave ${answer.status} ${text}`)

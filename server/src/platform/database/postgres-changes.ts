@@ -24,7 +24,7 @@ export class PostgresChanges {
   readonly #ending = new AbortController()
   readonly #sentAt = new Map<string, number>()
   readonly #done: Promise<unknown>
-  #client: Client | undefined
+  #giveUp: () => void = () => {}
   #heardAt = 0
   #beats = 0
   #knownUntil = -Infinity
@@ -65,7 +65,7 @@ export class PostgresChanges {
   async end(): Promise<void> {
     this.#ending.abort()
     this.#forget()
-    await this.#client?.end().catch(() => {})
+    this.#giveUp()
     await this.#done
   }
 
@@ -92,23 +92,25 @@ export class PostgresChanges {
   async #listen(): Promise<void> {
     const { signal } = this.#ending
     while (!signal.aborted) {
+      let client: Client | undefined
       try {
-        const client = await this.#connect()
+        client = await this.#connect()
         const lost = Promise.withResolvers<void>()
+        this.#giveUp = lost.resolve
         client.on('error', () => lost.resolve())
         client.on('end', () => lost.resolve())
         client.on('notification', ({ payload }) => this.#hear(payload ?? ''))
-        this.#client = client
         this.#heardAt = performance.now()
         // The end may have come while it connected.
         if (!signal.aborted) {
           await client.query(`listen ${CHANNEL}`)
           await lost.promise
         }
-        this.#client = undefined
-        await client.end().catch(() => {})
       } catch (error) {
         this.#log.debug({ err: error }, 'changes by others cannot be heard of; reads are not remembered')
+      } finally {
+        // A server that says nothing does not say goodbye, either.
+        void client?.end().catch(() => {})
       }
       this.#forget()
       await sleep(RECONNECT_MS, undefined, { signal }).catch(() => {})
@@ -121,7 +123,7 @@ export class PostgresChanges {
       const beat = String(this.#beats++)
       this.#sentAt.set(beat, performance.now())
       await this.#send(`notify ${CHANNEL}, '${this.#id} ${beat}'`).catch(() => this.#forget())
-      if (performance.now() - this.#heardAt > MAX_SILENCE_MS) void this.#client?.end().catch(() => {})
+      if (performance.now() - this.#heardAt > MAX_SILENCE_MS) this.#giveUp()
       // Those that never came back are not waited for.
       for (const [old, sentAt] of this.#sentAt) if (sentAt < performance.now() - MAX_AGE_MS) this.#sentAt.delete(old)
       await sleep(BEAT_MS, undefined, { signal }).catch(() => {})

@@ -11,7 +11,7 @@ export class DatabaseUnavailableError extends Error {
 }
 
 /** An error that PostgreSQL itself reported, with its five letters (postgresql.org/docs/15/errcodes-appendix.html). */
-function isPostgresError(error: unknown): error is Error & { readonly code: string } {
+export function isPostgresError(error: unknown): error is Error & { readonly code: string } {
   return error instanceof Error && 'severity' in error && 'code' in error && typeof error.code === 'string'
 }
 

@@ -1,22 +1,16 @@
 import type { Pool as DriverPool, PoolClient, PoolConfig, QueryResult } from 'pg'
 import type { PostgresPool as PoolOfDialect, PostgresPoolClient, PostgresQueryResult } from 'kysely'
 import { DatabaseUnavailableError, isConnectionLost, toUnavailable } from './postgres-error.ts'
+import { nameOf, type PostgresServer, type Primary } from './postgres-primary.ts'
+import type { SilenceWatch } from './silence-watch.ts'
 
 const CONNECT_TIMEOUT_MS = 5_000
 const IDLE_TIMEOUT_MS = 30_000
 /** A connection ends after so long, so that it is not for ever with a server that others have left. */
 const MAX_LIFETIME_S = 1_800
 const KEEP_ALIVE_DELAY_MS = 10_000
-/** The oldest version that this is tried with. */
-const MIN_VERSION = 150_000
-
-/** Where a server listens; a host that begins with a slash is the folder of its unix socket. */
-export interface PostgresServer {
-  readonly host: string
-  readonly port: number
-}
-
-const nameOf = ({ host, port }: PostgresServer) => `${host}:${port}`
+/** The class of warnings (postgresql.org/docs/15/errcodes-appendix.html). */
+const WARNING_CLASS = '01'
 
 /** What stands for a statement of the query builder. */
 export interface Statements {
@@ -28,20 +22,26 @@ export interface Statements {
 
 /** What the dialect of the query builder asks of a pool, over one or several servers of which one is the primary. */
 export class PrimaryPool implements PoolOfDialect {
-  readonly #servers: readonly (PostgresServer & { readonly pool: DriverPool })[]
+  readonly #primary: Primary
+  readonly #pools: ReadonlyMap<PostgresServer, DriverPool>
+  readonly #watch: SilenceWatch<PostgresServer>
   readonly #statements: Statements
-  #current = 0
 
   /**
-   * @param servers the same database under each address; the one that may be written to is found.
-   * @param open makes the driver's pool for one of them.
+   * @param servers.primary finds the one that may be written to.
+   * @param servers.open makes the driver's pool for one of them.
    */
   constructor(
-    servers: readonly PostgresServer[],
-    open: (server: PostgresServer) => DriverPool,
+    servers: {
+      readonly primary: Primary
+      readonly open: (server: PostgresServer) => DriverPool
+      readonly watch: SilenceWatch<PostgresServer>
+    },
     statements: Statements,
   ) {
-    this.#servers = servers.map((server) => ({ ...server, pool: open(server) }))
+    this.#primary = servers.primary
+    this.#pools = new Map(servers.primary.servers.map((server) => [server, servers.open(server)]))
+    this.#watch = servers.watch
     this.#statements = statements
   }
 
@@ -51,29 +51,29 @@ export class PrimaryPool implements PoolOfDialect {
    */
   async connect(): Promise<PostgresPoolClient> {
     let failure: unknown
-    for (let tries = 0; tries < this.#servers.length; tries++) {
-      const index = this.#current
-      const server = this.#servers[index]
-      if (server === undefined) break
+    for (let tries = 0; tries < this.#pools.size; tries++) {
+      const server = this.#primary.current
+      const pool = this.#pools.get(server)
+      if (pool === undefined) break
       try {
-        const client = await server.pool.connect()
-        return new PooledConnection(client, nameOf(server), this.#statements)
+        const client = await pool.connect()
+        const during: During = async (work) =>
+          this.#watch.during(server, work, () => {
+            this.#primary.leave(server)
+            // With a statement under way it closes the connection at once.
+            void client.end()
+          })
+        return new PooledConnection(client, nameOf(server), { statements: this.#statements, during })
       } catch (error) {
         failure = toUnavailable(error, nameOf(server))
-        // Many find out at once that a server is gone: only the first of them goes on to the next one.
-        if (this.#current === index) this.#current = (index + 1) % this.#servers.length
+        this.#primary.leave(server)
       }
     }
     throw failure
   }
 
-  /** The server that was the primary when it was last asked. */
-  get primary(): PostgresServer | undefined {
-    return this.#servers[this.#current]
-  }
-
   async end(): Promise<void> {
-    await Promise.all(this.#servers.map(async ({ pool }) => pool.end()))
+    await Promise.all([...this.#pools.values()].map(async (pool) => pool.end()))
   }
 }
 
@@ -90,46 +90,25 @@ export function connectionDefaults(types: PoolConfig['types']): PoolConfig {
   }
 }
 
-/**
- * Refuses a server that is too old, that may not be written to, or that would change what is stored in it.
- * @throws DatabaseUnavailableError
- */
-export async function checkServer(client: { query(text: string): Promise<QueryResult> }): Promise<void> {
-  const { rows } = await client.query(
-    `select current_setting('server_version_num')::int4 as version, pg_is_in_recovery() as replica,
-      current_setting('transaction_read_only') = 'on' as readonly, current_setting('server_encoding') as encoding`,
-  )
-  const [found]: { version?: unknown; replica?: unknown; readonly?: unknown; encoding?: unknown }[] = rows
-  if (typeof found?.version !== 'number' || found.version < MIN_VERSION) {
-    throw new DatabaseUnavailableError('this PostgreSQL is older than 15: upgrade it')
-  }
-  if (found.replica === true) {
-    throw new DatabaseUnavailableError('this server is a replica, which cannot be written to: name the primary')
-  }
-  if (found.readonly === true) {
-    throw new DatabaseUnavailableError(
-      'this database is read-only: set default_transaction_read_only to off for it and its user',
-    )
-  }
-  if (found.encoding !== 'UTF8') {
-    throw new DatabaseUnavailableError("the encoding of this database is not UTF8: create it with encoding 'UTF8'")
-  }
-}
+/** Runs what waits for the server, and gives it up when the server is gone. */
+type During = <Result>(work: () => Promise<Result>) => Promise<Result>
 
 /** A connection that was taken from the pool; one that has failed does not go back. */
 class PooledConnection implements PostgresPoolClient {
   readonly #client: PoolClient
   readonly #server: string
   readonly #statements: Statements
+  readonly #during: During
   /** Without it, a connection that ends between two statements would end the process. */
   readonly #onError = () => void (this.#isLost = true)
   #isLost = false
 
-  constructor(client: PoolClient, server: string, statements: Statements) {
+  constructor(client: PoolClient, server: string, how: { statements: Statements; during: During }) {
     this.#client = client
     client.on('error', this.#onError)
     this.#server = server
-    this.#statements = statements
+    this.#statements = how.statements
+    this.#during = how.during
   }
 
   query<Row>(sql: string, parameters: readonly unknown[]): Promise<PostgresQueryResult<Row>>
@@ -160,19 +139,31 @@ class PooledConnection implements PostgresPoolClient {
     this.#client.release(this.#isLost)
   }
 
-  /** Several statements go in one message; a commit that the server turned into a rollback is none. */
+  /**
+   * Several statements go in one message. A commit that the server turned into a rollback is none; nor is one that comes
+   * with a warning: a server that gives up waiting for its standby says only so that a failover may lose it.
+   */
   async #runAll(sql: string, ending: 'BEGIN' | 'COMMIT'): Promise<void> {
-    await this.#run(async () => {
-      const answer: QueryResult | QueryResult[] = await this.#client.query(sql)
+    let warning: string | undefined
+    const onNotice = (notice: { readonly code?: string | undefined; readonly message?: string | undefined }) => {
+      if (notice.code?.startsWith(WARNING_CLASS) === true) warning = notice.message ?? notice.code
+    }
+    this.#client.on('notice', onNotice)
+    try {
+      const answer = await this.#run<QueryResult | QueryResult[]>(async () => this.#client.query(sql))
       const last = Array.isArray(answer) ? answer.at(-1) : answer
-      if (ending === 'COMMIT' && last?.command !== 'COMMIT') throw new DatabaseUnavailableError('nothing was committed')
-    })
+      if (ending === 'BEGIN') return
+      if (last?.command !== 'COMMIT') throw new DatabaseUnavailableError('nothing was committed')
+      if (warning !== undefined) throw new DatabaseUnavailableError(`what was committed may be lost: ${warning}`)
+    } finally {
+      this.#client.off('notice', onNotice)
+    }
   }
 
   /** What cannot be rolled back ends with its connection; the reason is the error before it. */
   async #rollBack(): Promise<void> {
     try {
-      if (!this.#isLost) await this.#client.query('rollback')
+      if (!this.#isLost) await this.#during(async () => this.#client.query('rollback'))
     } catch {
       this.#isLost = true
     }
@@ -180,7 +171,7 @@ class PooledConnection implements PostgresPoolClient {
 
   async #run<Result>(work: () => Promise<Result>): Promise<Result> {
     try {
-      return await work()
+      return await this.#during(work)
     } catch (error) {
       this.#isLost ||= isConnectionLost(error)
       throw toUnavailable(error, this.#server)

@@ -1,14 +1,16 @@
 import { readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { ConnectionOptions } from 'node:tls'
-import type { ClientConfig, CustomTypesConfig, Pool, PoolConfig } from 'pg'
+import type { Client, ClientBase, ClientConfig, CustomTypesConfig, Pool, PoolConfig } from 'pg'
 import type { Logger } from '#platform/log'
 import { copyToSqlite } from './copy-to-sqlite.ts'
 import type { Connection, Database, Transaction } from './database.ts'
 import { PostgresChanges } from './postgres-changes.ts'
-import { DatabaseUnavailableError, isCollision } from './postgres-error.ts'
-import { checkServer, connectionDefaults, type PostgresServer, PrimaryPool, type Statements } from './postgres-pool.ts'
+import { DatabaseUnavailableError, isCollision, isPostgresError } from './postgres-error.ts'
+import { connectionDefaults, PrimaryPool, type Statements } from './postgres-pool.ts'
+import { type PostgresServer, Primary } from './postgres-primary.ts'
 import { PostgresTables } from './postgres-tables.ts'
+import { SilenceWatch } from './silence-watch.ts'
 import { HandleEmptyInListsPlugin, Kysely, PostgresDialect, replaceWithNoncontingentExpression, sql } from 'kysely'
 
 /** How long a start waits for a server that is only starting, too. */
@@ -20,6 +22,9 @@ const RETRY_PAUSE_MS = 4
 const MAX_RETRY_PAUSE_MS = 250
 /** A server that says nothing at all is given so much longer than a statement may take. */
 const SILENCE_MS = 5_000
+/** Whether a server is there, and is the primary, is asked with little patience. */
+const ASKING = { connectionTimeoutMillis: 3_000, query_timeout: 3_000 }
+const LOOK_AROUND_MS = 10_000
 /** The type of whole numbers of 8 bytes (postgresql.org/docs/15/datatype-oid.html). */
 const INT8 = 20
 
@@ -55,12 +60,20 @@ export async function openPostgres(options: PostgresOptions, log: Logger): Promi
   // Whoever keeps metadata in SQLite need not wait for it.
   const { default: pg } = await import('pg')
   const common: ClientConfig = { ...connectionDefaults(typesOf(pg.types)), ...identityOf(options) }
-  const openPool = (statements: Statements) =>
-    new PrimaryPool(
-      options.servers,
-      (server) => logLosses(new pg.Pool({ ...common, ...server, ...limitsOf(options), onConnect: checkServer }), log),
-      statements,
-    )
+  const primary = new Primary(options.servers)
+  const connect = async (server: PostgresServer, limits: ClientConfig = {}) => {
+    const client = new pg.Client({ ...common, ...server, ...limits })
+    await client.connect()
+    return client
+  }
+  const watch = new SilenceWatch<PostgresServer>(async (server) => answers(async () => connect(server, ASKING)))
+  const open = (server: PostgresServer) => {
+    const onConnect = async (client: ClientBase) => primary.check(client, server)
+    return logLosses(new pg.Pool({ ...common, ...server, ...limitsOf(options), onConnect }), log)
+  }
+  const lookAround = async () => primary.lookAround(async (server) => connect(server, ASKING))
+  await lookAround()
+  const openPool = (statements: Statements) => new PrimaryPool({ primary, open, watch }, statements)
   // Nothing is in an empty list: SQLite knows that, PostgreSQL does not take one.
   const emptyLists = new HandleEmptyInListsPlugin({ strategy: replaceWithNoncontingentExpression })
   const readers = openPool({
@@ -75,11 +88,7 @@ export async function openPostgres(options: PostgresOptions, log: Logger): Promi
     throw error
   }
   const changes = new PostgresChanges({
-    connect: async () => {
-      const client = new pg.Client({ ...common, ...readers.primary })
-      await client.connect()
-      return client
-    },
+    connect: async () => connect(primary.current, ASKING),
     send: async (statement) => void (await sql.raw(statement).execute(read)),
     log,
   })
@@ -92,6 +101,7 @@ export async function openPostgres(options: PostgresOptions, log: Logger): Promi
     }),
     plugins: [emptyLists, new PostgresTables()],
   })
+  const looking = setInterval(() => void lookAround(), LOOK_AROUND_MS).unref()
   return {
     read,
     get version() {
@@ -105,6 +115,7 @@ export async function openPostgres(options: PostgresOptions, log: Logger): Promi
     copyTo: async (file, migrations) =>
       read.transaction().execute(async (snapshot) => copyToSqlite(snapshot, file, migrations)),
     close: async () => {
+      clearInterval(looking)
       await changes.end()
       await read.destroy()
       await write.destroy()
@@ -154,6 +165,17 @@ async function repeatedly<Result>(
       }
     }
     await sleep(Math.random() * Math.min(RETRY_PAUSE_MS * 2 ** attempt, MAX_RETRY_PAUSE_MS))
+  }
+}
+
+/** Whether a server answers to who connects, if only with a refusal. */
+async function answers(connect: () => Promise<Client>): Promise<boolean> {
+  try {
+    const client = await connect()
+    void client.end().catch(() => {})
+    return true
+  } catch (error) {
+    return isPostgresError(error)
   }
 }
 
