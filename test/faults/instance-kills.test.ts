@@ -1,57 +1,62 @@
 import assert from 'node:assert/strict'
+import { randomInt } from 'node:crypto'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { digestOf, imageDocument, mediaTypes, randomBlob, uniqueName } from '../content.ts'
+import { areProgramsPresent } from '../clients/programs.ts'
+import { freePort } from '../harness.ts'
 import { entrepot } from '../operations/command.ts'
 import { isPostgresPresent } from '../postgres-cluster.ts'
 import { assertContent } from '../registry-client.ts'
 import { expectSound, runFsck } from './fsck.ts'
 import { startInstances } from './instances.ts'
+import { startLoadBalancer } from './load-balancer.ts'
 import { byTier } from './tier.ts'
 
-/** What was acknowledged, by path. */
-type Acknowledged = Map<string, { readonly bytes: Buffer; readonly digest: string }>
+/** How long it may be at most that nothing is acknowledged. */
+const RECOVERY_MS = 10_000
+
+/** What was acknowledged, by path, and when. */
+class Acknowledged {
+  readonly contents = new Map<string, { readonly bytes: Buffer; readonly digest: string }>()
+  unavailable = 0
+  longestMs = 0
+  #lastAt = performance.now()
+
+  add(path: string, bytes: Buffer): void {
+    this.contents.set(path, { bytes, digest: digestOf(bytes) })
+    this.longestMs = Math.max(this.longestMs, performance.now() - this.#lastAt)
+    this.#lastAt = performance.now()
+  }
+}
 
 /**
- * Sends a request to whichever instance comes next.
- * @returns undefined when it was not acknowledged: the instance was killed, or it said that it cannot now.
+ * Sends a request to the load balancer.
+ * @returns undefined when it was not acknowledged, and that with a 503 that says when to come back.
  */
-async function send(origin: string, path: string, init: RequestInit): Promise<Response | undefined> {
-  let answer: Response
-  let text: string
-  try {
-    answer = await fetch(origin + path, init)
-    text = await answer.text()
-  } catch {
-    return undefined
-  }
+async function send(acknowledged: Acknowledged, url: string, init: RequestInit): Promise<Response | undefined> {
+  const answer = await fetch(url, init)
+  const text = await answer.text()
   if (answer.ok) return answer
-  if (answer.status === 503 || answer.status === 429) {
-    assert.match(answer.headers.get('retry-after') ?? '', /^\d+$/, `${answer.status} ${text}`)
-    return undefined
-  }
-  // What became of a request whose instance was killed is not known: the upload may have ended with it.
-  const isAboutUpload = path.includes('/blobs/uploads/') && [400, 404, 416].includes(answer.status)
-  assert.ok(isAboutUpload, `${init.method} ${path} gave ${answer.status} ${text}`)
+  assert.equal(answer.status, 503, `${init.method} ${url} gave ${answer.status} ${text}`)
+  assert.match(answer.headers.get('retry-after') ?? '', /^\d+$/, text)
+  acknowledged.unavailable++
   return undefined
 }
 
-/** Pushes images until the test says so: each request goes to another instance. */
-async function pushEverywhere(origins: readonly string[], isOver: () => boolean): Promise<Acknowledged> {
-  const acknowledged: Acknowledged = new Map()
+/** Pushes images until the test says so, each blob in two parts. */
+async function push(origin: string, acknowledged: Acknowledged, isOver: () => boolean): Promise<void> {
   const name = uniqueName('faults')
-  let requests = 0
-  const next = async (path: string, init: RequestInit) => send(origins[requests++ % origins.length] ?? '', path, init)
   const pushBlob = async (bytes: Buffer) => {
-    const started = await next(`/v2/${name}/blobs/uploads/`, { method: 'POST' })
-    const upload = started?.headers.get('location')
-    if (upload === undefined || upload === null) return false
-    const path = new URL(upload, origins[0]).pathname
+    const started = await send(acknowledged, `${origin}/v2/${name}/blobs/uploads/`, { method: 'POST' })
+    const location = started?.headers.get('location')
+    if (location === undefined || location === null) return false
+    const upload = new URL(location, origin)
     const half = Math.floor(bytes.length / 2)
-    if (!(await next(path, { method: 'PATCH', body: bytes.subarray(0, half) }))) return false
-    const end = { method: 'PUT', body: bytes.subarray(half) }
-    if (!(await next(`${path}?digest=${digestOf(bytes)}`, end))) return false
-    acknowledged.set(`/v2/${name}/blobs/${digestOf(bytes)}`, { bytes, digest: digestOf(bytes) })
+    if (!(await send(acknowledged, upload.href, { method: 'PATCH', body: bytes.subarray(0, half) }))) return false
+    upload.searchParams.append('digest', digestOf(bytes))
+    if (!(await send(acknowledged, upload.href, { method: 'PUT', body: bytes.subarray(half) }))) return false
+    acknowledged.add(`/v2/${name}/blobs/${digestOf(bytes)}`, bytes)
     return true
   }
   for (let number = 0; !isOver(); number++) {
@@ -65,31 +70,69 @@ async function pushEverywhere(origins: readonly string[], isOver: () => boolean)
     ])
     const path = `/v2/${name}/manifests/t${number}`
     const init = { method: 'PUT', body: document, headers: { 'content-type': mediaTypes.image } }
-    if (await next(path, init)) acknowledged.set(path, { bytes: document, digest: digestOf(document) })
+    if (await send(acknowledged, origin + path, init)) acknowledged.add(path, document)
   }
-  return acknowledged
 }
 
-test('instances that are killed under load lose nothing that was acknowledged, and the others go on', async (t) => {
-  if (!(await isPostgresPresent(t))) return
-  const maintenance = { garbagecollection: { interval: '1s' } }
-  const { registries, clients, configFile } = await startInstances(t, 3, { storage: { maintenance } })
-  let isOver = false
-  const origins = registries.map(({ url }) => url)
-  const pushing = Array.from({ length: 4 }, async (_, number) =>
-    pushEverywhere([...origins.slice(number % 3), ...origins.slice(0, number % 3)], () => isOver),
+/** Pulls something that was acknowledged, again and again: it is right, comes to no end, or there is a 503. */
+async function pull(origin: string, acknowledged: Acknowledged, isOver: () => boolean): Promise<number> {
+  let pulled = 0
+  while (!isOver()) {
+    const known = [...acknowledged.contents]
+    const [path, content] = known[randomInt(known.length + 1)] ?? []
+    if (path === undefined || content === undefined) {
+      await sleep(20)
+      continue
+    }
+    const answer = await fetch(origin + path)
+    const body = await answer.arrayBuffer().catch(() => undefined)
+    if (answer.status === 503) assert.match(answer.headers.get('retry-after') ?? '', /^\d+$/)
+    else assert.equal(answer.status, 200, path)
+    if (body === undefined || answer.status === 503) continue
+    assert.ok(content.bytes.equals(Buffer.from(body)), `${path} gives other bytes`)
+    pulled++
+  }
+  return pulled
+}
+
+test('of instances behind nginx one is killed every second under load: nothing that was acknowledged is lost, and the others go on', async (t) => {
+  if (!(await isPostgresPresent(t)) || !areProgramsPresent(t, ['nginx'])) return
+  const port = await freePort()
+  const origin = `http://127.0.0.1:${port}`
+  const { registries, clients, configFile } = await startInstances(t, 3, {
+    storage: { maintenance: { garbagecollection: { interval: '1s' } } },
+    http: { host: origin },
+  })
+  await startLoadBalancer(
+    t,
+    port,
+    registries.map(({ host }) => host),
   )
-  for (let kill = 0; kill < byTier({ quick: 2, ci: 15, release: 600 }); kill++) {
+  const acknowledged = new Acknowledged()
+  let isOver = false
+  const pushing = Array.from({ length: 4 }, async () => push(origin, acknowledged, () => isOver))
+  const pulling = Array.from({ length: 2 }, async () => pull(origin, acknowledged, () => isOver))
+  const restarts: Promise<void>[] = []
+  for (let kill = 0; kill < byTier({ quick: 3, ci: 20, release: 600 }); kill++) {
     await sleep(1_000)
+    await restarts[kill - registries.length]
     const victim = registries[kill % registries.length]
     await victim?.kill()
-    await victim?.start()
+    if (victim !== undefined) restarts.push(victim.start())
   }
+  await Promise.all(restarts)
+  await sleep(1_000)
   isOver = true
-  const acknowledged = (await Promise.all(pushing)).flatMap((pushed) => [...pushed])
-  t.diagnostic(`${acknowledged.length} blobs and manifests were acknowledged`)
-  assert.ok(acknowledged.length > 10)
-  for (const [number, [path, content]] of acknowledged.entries()) {
+  await Promise.all(pushing)
+  const pulled = (await Promise.all(pulling)).reduce((sum, count) => sum + count, 0)
+  const { contents, unavailable, longestMs } = acknowledged
+  t.diagnostic(
+    `${contents.size} blobs and manifests were acknowledged, ${unavailable} requests answered with 503, ${pulled} pulls right; ` +
+      `the longest time without an acknowledgement was ${Math.round(longestMs)} ms`,
+  )
+  assert.ok(contents.size > 10 && pulled > 10)
+  assert.ok(longestMs < RECOVERY_MS, `nothing was acknowledged for ${longestMs} ms`)
+  for (const [number, [path, content]] of [...contents].entries()) {
     const client = clients[number % clients.length]
     assert.ok(client !== undefined)
     assertContent(await client.get(path), content)
