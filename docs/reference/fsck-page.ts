@@ -75,6 +75,10 @@ const ADVICE: Record<FindingKind, { en: string; zh: string }> = {
     en: 'In a bucket: a name that says another size than its object has, or a second name of the same content. It is served all the same; pushing the content again tidies up.',
     zh: '存储桶中的名称有误：名称中的大小与对象不符，或同一内容有第二个名称。不影响拉取；重新推送该内容即可清理。',
   },
+  'inventory-wrong': {
+    en: 'The bucket says something else of a repository than the database: a crash came in between, or the bucket is from before there was an inventory. The next start of the server brings it up to date; only `--rebuild` relies on it.',
+    zh: '存储桶中的清册与数据库不一致：中途崩溃，或存储桶来自尚无清册的版本。服务下次启动时会自动更新；只有 `--rebuild` 依赖清册。',
+  },
   'stray-name': {
     en: 'A file or folder that Entrepot did not make. Move it elsewhere.',
     zh: '不是由 Entrepot 创建的文件或目录，请移到别处。',
@@ -89,7 +93,7 @@ const TEXTS = {
   en: {
     title: 'What entrepot fsck finds',
     intro: [
-      '`entrepot fsck [config.yml]` looks at everything in the data folder, and in the bucket where `storage.s3` names one: whether the database is whole, whether its rows agree with each other and with the manifests’ own bytes, whether the content of every row is there in its size, and what lies about that no row knows. Manifests are always hashed, blobs with `--deep`. Without `--quarantine` nothing is changed.',
+      '`entrepot fsck [config.yml]` looks at everything in the data folder, and in the bucket where `storage.s3` names one: whether the database is whole, whether its rows agree with each other and with the manifests’ own bytes, whether the content of every row is there in its size, and what lies about that no row knows. Manifests are always hashed, blobs with `--deep`. Without `--quarantine` and `--rebuild` nothing is changed.',
     ],
     options: [
       [
@@ -101,6 +105,10 @@ const TEXTS = {
       [
         '`--quarantine`',
         'Moves damaged content to `quarantine/` in the data folder or the bucket, so that pushing it again heals it. With `--online` the running server does so, in its turn with pushes, after it has read the content itself; it does not move a folder or a link.',
+      ],
+      [
+        '`--rebuild`',
+        'First makes a lost database anew, out of what a bucket says of itself: see [blobs in S3](../guide/s3.md#a-lost-database). What could not be made again is among the findings.',
       ],
       [
         '`--json`',
@@ -117,7 +125,7 @@ const TEXTS = {
   zh: {
     title: 'entrepot fsck 的检查结果',
     intro: [
-      '`entrepot fsck [config.yml]` 检查数据目录（以及 `storage.s3` 指定的存储桶）中的全部内容：数据库是否完好，各行之间、行与清单内容之间是否一致，每一行对应的内容是否存在且大小正确，以及有哪些没有记录的残留文件。清单总会校验摘要，blob 在使用 `--deep` 时校验。不加 `--quarantine` 时不做任何修改。',
+      '`entrepot fsck [config.yml]` 检查数据目录（以及 `storage.s3` 指定的存储桶）中的全部内容：数据库是否完好，各行之间、行与清单内容之间是否一致，每一行对应的内容是否存在且大小正确，以及有哪些没有记录的残留文件。清单总会校验摘要，blob 在使用 `--deep` 时校验。不加 `--quarantine` 和 `--rebuild` 时不做任何修改。',
     ],
     options: [
       ['`--online`', '服务运行时检查，期间的推送、删除和回收不会被误报。不加此项时必须先停止服务。'],
@@ -126,6 +134,10 @@ const TEXTS = {
       [
         '`--quarantine`',
         '把损坏的内容移到数据目录或存储桶的 `quarantine/` 下，重新推送后即可恢复。与 `--online` 同用时，由运行中的服务重新读取并确认后移走，不会与推送冲突；目录和链接除外。',
+      ],
+      [
+        '`--rebuild`',
+        '先根据存储桶自身的记录重建丢失的数据库：见[S3 存储](../guide/s3.zh-CN.md#数据库丢失)。无法重建的部分会列在检查结果中。',
       ],
       [
         '`--json`',

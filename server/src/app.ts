@@ -15,10 +15,12 @@ import {
   createLinks,
   correctOciTimes,
   foldRepositoryName,
+  InventoryKeeper,
   type ManifestDependencies,
   ManifestReader,
   registerOci,
   repositoryOf,
+  startInventorySweeps,
 } from '#formats/oci'
 import type { Purging } from '#core/cdn'
 import { steadyNow } from '#platform/clock'
@@ -154,7 +156,7 @@ async function openStorage(config: Config, { metrics, log }: Pick<Foundation, 'm
     log: log.child({ module: 'disk' }),
     onChange: (state) => metrics.observeReserve(state),
   })
-  const { store, place, links } = await openContentStore(config, folder, () => reserve.requireRoom())
+  const { store, place, links, ...said } = await openContentStore(config, folder, () => reserve.requireRoom())
   const content = { folder, place, isEmpty: async () => store.isEmpty() }
   // Who is to delete on a full disk must be able to start on it, too.
   const database = await reserve.spendOn(async () => openMetadata(config, content, log.child({ module: 'database' })))
@@ -178,8 +180,12 @@ async function openStorage(config: Config, { metrics, log }: Pick<Foundation, 'm
   })
   const policy = manifestPolicy(config)
   const purging = createCdnPurging(config)
-  const garbage = createGarbage(config, { database: deletions, instance, store, contentTurns, purging, metrics, log })
-  const moved = { folder, database, store, blobs, uploads, policy }
+  const inventory =
+    said.inventory &&
+    new InventoryKeeper({ read: database.read, inventory: said.inventory, log: log.child({ module: 'inventory' }) })
+  const collecting = { database: deletions, instance, store, contentTurns, purging, inventory }
+  const garbage = createGarbage(config, { ...collecting, metrics, log })
+  const moved = { folder, database, store, blobs, uploads, policy, inventory }
   return {
     ...moved,
     deletions,
@@ -224,7 +230,7 @@ interface Foundation {
  * @returns ends it.
  */
 function startMaintenance(config: Config, foundation: Pick<Foundation, 'log'> & Storage): () => Promise<void> {
-  const { uploads, store, garbage, reserve, log } = foundation
+  const { uploads, store, garbage, inventory, reserve, log } = foundation
   const { uploadpurging, garbagecollection, readonly } = config.storage.maintenance
   if (!readonly.enabled) reserve.keep()
   if (garbagecollection.enabled && !readonly.enabled) garbage.schedule.start()
@@ -235,8 +241,13 @@ function startMaintenance(config: Config, foundation: Pick<Foundation, 'log'> & 
           { ageMs: uploadpurging.age, intervalMs: uploadpurging.interval, isDryRun: uploadpurging.dryrun },
         )
       : undefined
+  const stopSweeps =
+    inventory !== undefined && !readonly.enabled
+      ? startInventorySweeps(inventory, log.child({ module: 'inventory' }))
+      : undefined
   return async () => {
     stopPurging?.()
+    await stopSweeps?.()
     garbage.schedule.end()
     await garbage.runs.end()
     await reserve.stop()
@@ -245,7 +256,7 @@ function startMaintenance(config: Config, foundation: Pick<Foundation, 'log'> & 
 
 /** The listener that clients use. */
 async function createMainServer(config: Config, foundation: Foundation & Storage): Promise<HttpServer> {
-  const { database, deletions, blobs, policy, purging, uploads, reserve, metrics, log } = foundation
+  const { database, deletions, blobs, policy, purging, inventory, uploads, reserve, metrics, log } = foundation
   const access = createAccess(accessOptions(config))
   const prefix = config.http.prefix.replace(/\/+$/, '')
   const server = await createHttpServer(httpServerOptions(config), {
@@ -275,7 +286,8 @@ async function createMainServer(config: Config, foundation: Foundation & Storage
     }),
     access,
     policy,
-    deletion: { database: deletions, hasTrash: config.storage.maintenance.trash.age > 0, purging },
+    inventory,
+    deletion: { database: deletions, hasTrash: config.storage.maintenance.trash.age > 0, purging, inventory },
     links: createLinks(prefix, config.http.relativeurls ? '' : (config.http.host ?? '').replace(/\/+$/, '')),
     limits: ociLimits(config),
     delivery: createDelivery(config, prefix, foundation.contentLinks),

@@ -10,6 +10,7 @@ import {
   S3Store,
 } from '#core/blobs'
 import type { Checked, Finding } from '#core/findings'
+import { type Inventory, S3Inventory } from '#core/inventory'
 import type { Connection } from '#platform/database'
 import { Bucket } from '#platform/s3'
 import type { Config } from './config/index.ts'
@@ -25,6 +26,8 @@ export interface CheckedStore {
     readonly isOnline: boolean
     readonly checked: Checked
   }): AsyncIterable<Finding>
+  /** What it says of repositories, where it does. */
+  readonly inventory: Inventory | undefined
   /** Moves damaged content away; no server may work there. */
   quarantine(digest: Digest): Promise<void>
 }
@@ -43,6 +46,7 @@ export async function openCheckedStore(
     return {
       inspector: new FolderInspector(root, options),
       leftovers: (check) => checkLeftovers({ ...check, root }),
+      inventory: undefined,
       quarantine: async (digest) => (await FilesystemStore.open(root)).quarantine(digest),
     }
   }
@@ -51,6 +55,7 @@ export async function openCheckedStore(
   return {
     inspector: new S3Inspector(bucket, options),
     leftovers: (check) => checkS3Leftovers({ ...check, bucket }),
+    inventory: new S3Inventory(bucket),
     quarantine: async (digest) => new S3Store(bucket).quarantine(digest),
   }
 }

@@ -1,5 +1,6 @@
 import type { Digest } from '@entrepot/oci'
 import { blobFile, type BlobStore, FilesystemStore, S3Store } from '#core/blobs'
+import { type Inventory, S3Inventory } from '#core/inventory'
 import { Bucket } from '#platform/s3'
 import type { Config } from './config/index.ts'
 import { s3Options } from './settings.ts'
@@ -9,6 +10,8 @@ export interface ContentStore {
   readonly store: BlobStore
   readonly place: string
   readonly links: ContentLinks
+  /** What it says of repositories; undefined for a folder, which says nothing. */
+  readonly inventory: Inventory | undefined
 }
 
 /** How content can be read from where it is kept, without the registry. */
@@ -31,7 +34,8 @@ export async function openContentStore(config: Config, folder: string, requireRo
   const options = s3Options(config)
   if (options === undefined) {
     const links = { pathOf: async (digest: Digest) => blobFile('blobs', digest), presign: undefined }
-    return { store: await FilesystemStore.open(folder, requireRoom), place: `the folder ${folder}/blobs`, links }
+    const store = await FilesystemStore.open(folder, requireRoom)
+    return { store, place: `the folder ${folder}/blobs`, links, inventory: undefined }
   }
   const bucket = await Bucket.open(options)
   await bucket.verify()
@@ -47,5 +51,5 @@ export async function openContentStore(config: Config, folder: string, requireRo
     pathOf: async (digest) => store.pathOf(digest),
     presign: async (digest) => store.presign(digest, PRESIGNED_SECONDS),
   }
-  return { store, place: bucket.name, links }
+  return { store, place: bucket.name, links, inventory: new S3Inventory(bucket) }
 }

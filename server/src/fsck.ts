@@ -6,7 +6,7 @@ import { checkBlobRows, findBlobSizes, findRepositoriesWithBlob } from '#core/bl
 import { Checked, type Finding, finding } from '#core/findings'
 import { type Instance, joinInstances } from '#core/instances'
 import { checkRepositoryRows, findRepositoryName } from '#core/repositories'
-import { checkManifestRows, findManifestRepository, ociReferences } from '#formats/oci'
+import { checkInventory, checkManifestRows, findManifestRepository, ociReferences } from '#formats/oci'
 import {
   appliedMigrations,
   type DanglingRow,
@@ -27,6 +27,7 @@ import { requireDataFolder } from './metadata.ts'
 import { MIGRATIONS } from './migrations.ts'
 import { manifestPolicy, postgresOptions } from './settings.ts'
 
+export { type Rebuild, rebuildMetadata } from './rebuild.ts'
 export type { Finding, FindingKind } from '#core/findings'
 export { SEVERITIES } from '#core/findings'
 
@@ -132,6 +133,8 @@ async function* check(options: FsckOptions, { store, database, checked }: Place)
     yield* orDamage(quarantine(nameRepositories(checkBlobRows(rows), database), mover))
     yield* orDamage(checkManifestRows({ ...rows, policy, blobSizes: findBlobSizes }))
     yield* orDamage(store.leftovers({ connection: database.read, isOnline, checked }))
+    // Beside a server entries come a moment after their rows.
+    if (store.inventory !== undefined && !isOnline) yield* orDamage(checkInventory(database.read, store.inventory))
   } finally {
     await database.instance?.leave()
     await database.close()

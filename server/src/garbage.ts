@@ -8,7 +8,7 @@ import {
 } from '#core/blobs'
 import type { Purging } from '#core/cdn'
 import type { Instance } from '#core/instances'
-import { createOciMaintenance, createOciUses, ociReferences } from '#formats/oci'
+import { createOciMaintenance, createOciUses, type InventoryKeeper, ociReferences } from '#formats/oci'
 import type { Database } from '#platform/database'
 import type { Metrics } from '#platform/http'
 import type { Logger } from '#platform/log'
@@ -28,13 +28,14 @@ export function createGarbage(
     /** By digest: content is either stored and made known, or removed. */
     contentTurns: ContentTurns
     purging: Purging | undefined
+    inventory: InventoryKeeper | undefined
   },
 ): Garbage {
-  const { database, instance, store, contentTurns, purging, metrics, log } = foundation
+  const { database, instance, store, contentTurns, purging, inventory, metrics, log } = foundation
   const { garbagecollection, trash } = config.storage.maintenance
   const { age, interval, schedule, rate } = garbagecollection
   const beforeRun = createOciMaintenance(
-    { database, purging, log: log.child({ module: 'trash' }) },
+    { database, purging, inventory, log: log.child({ module: 'trash' }) },
     ociMaintenance(config),
   )
   const runs = new GarbageRuns({

@@ -1,6 +1,6 @@
 import { Command, InvalidArgumentError } from 'commander'
 import type { Config } from '@entrepot/server/config'
-import type { Finding, Fsck } from '@entrepot/server/fsck'
+import type { Finding, Fsck, Rebuild } from '@entrepot/server/fsck'
 import { withManagement } from '../management-client.ts'
 import { startProgress } from '../progress.ts'
 
@@ -10,6 +10,7 @@ interface Options {
   readonly online?: true
   readonly deep?: true
   readonly quarantine?: true
+  readonly rebuild?: true
   readonly rate?: number
   readonly json?: true
 }
@@ -23,12 +24,13 @@ export function fsck(): Command {
     .option('--deep', 'hash every blob, not only manifests')
     .option('--rate <MiB/s>', 'read blobs no faster than this', parseRate)
     .option('--quarantine', 'move damaged content away, so that a push heals it')
+    .option('--rebuild', 'first make a lost database anew, out of what a bucket says of itself')
     .option('--json', 'print JSON')
     .addHelpText(
       'after',
       `
-The exit code is 0 when nothing is wrong (notices are no harm), 1 when something is. Without --quarantine nothing is
-changed.
+The exit code is 0 when nothing is wrong (notices are no harm), 1 when something is. Without --quarantine and
+--rebuild nothing is changed.
 
 Examples:
   entrepot fsck --deep /etc/entrepot/config.yml
@@ -36,6 +38,8 @@ Examples:
   entrepot fsck --online --deep --quarantine`,
     )
     .action(async (file: string | undefined, options: Options) => {
+      if (options.online && options.rebuild)
+        throw new Error('no server can work on a database that is lost: leave out --online')
       if (options.online && options.quarantine) {
         await withManagement(file, async (client, config) =>
           check(config, options, async (digest) => {
@@ -46,7 +50,8 @@ Examples:
         return
       }
       const { loadConfig } = await import('@entrepot/server/config')
-      await check(loadConfig({ file }).config, options)
+      const { config } = loadConfig({ file })
+      await check(config, options)
     })
 }
 
@@ -60,6 +65,14 @@ async function check(
   quarantine?: (digest: string) => Promise<boolean>,
 ): Promise<void> {
   const server = await import('@entrepot/server/fsck')
+  process.stdout.once('error', endUnread)
+  const rebuild = options.rebuild ? await server.rebuildMetadata(config) : undefined
+  const print = options.json ? new JsonPrinter() : new TextPrinter()
+  let errors = 0
+  if (rebuild !== undefined) {
+    errors += await printAll(rebuild.findings, print, () => describeRebuild(rebuild))
+    print.rebuilt(rebuild)
+  }
   const looking = await server.fsck({
     config,
     isOnline: options.online ?? false,
@@ -68,11 +81,25 @@ async function check(
     ...(quarantine !== undefined && { quarantine }),
     bytesPerSecond: options.rate === undefined ? undefined : options.rate * MEBIBYTE,
   })
-  process.stdout.once('error', endUnread)
-  const endProgress = startProgress(() => describe(looking))
+  errors += await printAll(looking.findings, print, () => describe(looking))
+  print.end(looking)
+  if (errors > 0) process.exitCode = 1
+}
+
+/** Prints findings as they come, for there may be many. @returns how many errors there were. */
+async function printAll(
+  findings: AsyncIterable<Finding>,
+  print: JsonPrinter | TextPrinter,
+  describe: () => string,
+): Promise<number> {
+  const endProgress = startProgress(describe)
+  let errors = 0
   try {
-    const errors = options.json ? await printJson(looking) : await printText(looking)
-    if (errors > 0) process.exitCode = 1
+    for await (const found of findings) {
+      if (found.severity === 'error') errors++
+      print.finding(found)
+    }
+    return errors
   } finally {
     endProgress()
   }
@@ -90,33 +117,50 @@ function parseRate(text: string): number {
   throw new InvalidArgumentError('it must be a number above 0.')
 }
 
-/** Prints findings as they come, for there may be many. @returns how many errors there were. */
-async function printJson({ checked, findings }: Fsck): Promise<number> {
-  let errors = 0
-  let separator = ''
-  process.stdout.write('{"findings":[')
-  for await (const found of findings) {
-    if (found.severity === 'error') errors++
-    process.stdout.write(`${separator}\n${JSON.stringify(found)}`)
-    separator = ','
+/** Prints one document, piece by piece. */
+class JsonPrinter {
+  #separator = '{"findings":['
+  #rebuilt = ''
+
+  finding(found: Finding): void {
+    process.stdout.write(`${this.#separator}\n${JSON.stringify(found)}`)
+    this.#separator = ','
   }
-  process.stdout.write(`],\n"checked":${JSON.stringify(checked)}}\n`)
-  return errors
+
+  rebuilt({ counts }: Rebuild): void {
+    this.#rebuilt = `"rebuilt":${JSON.stringify(counts)},\n`
+  }
+
+  end({ checked }: Fsck): void {
+    const begun = this.#separator === ',' ? '' : this.#separator
+    process.stdout.write(`${begun}],\n${this.#rebuilt}"checked":${JSON.stringify(checked)}}\n`)
+  }
 }
 
-/** @returns how many errors there were. */
-async function printText({ checked, findings }: Fsck): Promise<number> {
-  const counts = { error: 0, notice: 0 }
-  for await (const found of findings) {
-    counts[found.severity]++
+/** Prints a line for each finding, and sums. */
+class TextPrinter {
+  readonly #counts = { error: 0, notice: 0 }
+
+  finding(found: Finding): void {
+    this.#counts[found.severity]++
     process.stdout.write(`${lineOf(found)}\n`)
   }
-  const { repositories, manifests, tags, blobs, files, hashedBytes } = checked
-  process.stdout.write(
-    `checked ${repositories} repositories, ${manifests} manifests, ${tags} tags, ${blobs} contents in ${files} files, ` +
-      `${(hashedBytes / MEBIBYTE).toFixed(1)} MiB hashed: ${counts.error} errors, ${counts.notice} notices\n`,
-  )
-  return counts.error
+
+  rebuilt(rebuild: Rebuild): void {
+    process.stdout.write(`made again: ${describeRebuild(rebuild)}\n`)
+  }
+
+  end({ checked }: Fsck): void {
+    const { repositories, manifests, tags, blobs, files, hashedBytes } = checked
+    process.stdout.write(
+      `checked ${repositories} repositories, ${manifests} manifests, ${tags} tags, ${blobs} contents in ${files} files, ` +
+        `${(hashedBytes / MEBIBYTE).toFixed(1)} MiB hashed: ${this.#counts.error} errors, ${this.#counts.notice} notices\n`,
+    )
+  }
+}
+
+function describeRebuild({ counts: { repositories, manifests, tags, contents } }: Rebuild): string {
+  return `${repositories} repositories, ${manifests} manifests, ${tags} tags, ${contents} contents`
 }
 
 /** A finding in one line. */

@@ -8,11 +8,19 @@ export { checkBlobRows } from './blob-check.ts'
 export { copyContent } from './content-copy.ts'
 export type { ContentInspector, InspectionOptions } from './content-inspection.ts'
 export { FolderInspector } from './folder-inspection.ts'
+export { findObject } from './s3-markers.ts'
 export { S3Inspector } from './s3-inspection.ts'
 export { checkS3Leftovers } from './s3-leftover-check.ts'
 export { ContentHash, digestOf } from './content-hash.ts'
 export { FileIntake, type RefusedFile } from './file-intake.ts'
-export { findBlobSizes, findRepositoriesWithBlob, findStoredSizes, listContents } from './blob-rows.ts'
+export {
+  findBlobSizes,
+  findRepositoriesWithBlob,
+  findStoredSizes,
+  insertBlobs,
+  insertMemberships,
+  listContents,
+} from './blob-rows.ts'
 export { type Blobs, createBlobs } from './blobs.ts'
 export { ContentTurns } from './content-turns.ts'
 export { type ContentPolicy, type ServedContent } from './contents.ts'

@@ -18,6 +18,7 @@ export const SEVERITIES = {
   'file-without-row': 'notice',
   'upload-without-row': 'notice',
   'name-wrong': 'notice',
+  'inventory-wrong': 'notice',
   'stray-name': 'notice',
   quarantined: 'notice',
 } as const

@@ -1,7 +1,7 @@
-import type { Purging } from '#core/cdn'
 import { steadyNow } from '#platform/clock'
-import type { Database, Transaction } from '#platform/database'
+import type { Transaction } from '#platform/database'
 import type { Logger } from '#platform/log'
+import type { ManifestDeletion } from './manifest-deletion.ts'
 import { forgetTrash } from './trash.ts'
 import { correctTrashTimes } from './trash-list-rows.ts'
 import { deleteUntaggedManifests } from './untagged.ts'
@@ -20,17 +20,17 @@ export interface OciMaintenance {
  * @returns does it once; it asks before each step whether to stop early.
  */
 export function createOciMaintenance(
-  dependencies: { database: Database; purging: Purging | undefined; log: Logger },
+  dependencies: Pick<ManifestDeletion, 'database' | 'purging' | 'inventory'> & { log: Logger },
   options: OciMaintenance,
 ): (isEnding: () => boolean) => Promise<void> {
-  const { database, purging, log } = dependencies
+  const { database, purging, inventory, log } = dependencies
   const { trashAgeMs, untagged } = options
   return async (isEnding) => {
     if (untagged !== undefined) {
       const { isDryRun } = untagged
       const text = isDryRun ? 'a manifest without a tag would be deleted' : 'a manifest without a tag was deleted'
       await deleteUntaggedManifests(
-        { database, hasTrash: trashAgeMs > 0, purging },
+        { database, hasTrash: trashAgeMs > 0, purging, inventory },
         { ...untagged, isEnding, onDelete: (manifest) => log.info({ ...manifest, dryRun: isDryRun }, text) },
       )
     }

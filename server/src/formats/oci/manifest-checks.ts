@@ -67,7 +67,7 @@ function isOfTheWeb(url: string): boolean {
  * @throws RegistryError MANIFEST_BLOB_UNKNOWN, MANIFEST_INVALID
  */
 export async function checkChildren(
-  where: { connection: Connection; blobs: Blobs; repositoryId: RepositoryId | undefined },
+  where: { connection: Connection; blobs: Pick<Blobs, 'sizes'>; repositoryId: RepositoryId | undefined },
   manifest: Manifest,
   policy: ManifestPolicy,
 ): Promise<CheckedChildren> {

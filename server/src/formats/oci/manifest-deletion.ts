@@ -2,6 +2,7 @@ import type { Reference } from '@entrepot/oci'
 import type { Purging } from '#core/cdn'
 import { steadyNow } from '#platform/clock'
 import type { Database } from '#platform/database'
+import type { InventoryKeeper } from './inventory-keeping.ts'
 import { deleteManifestRow, findParent } from './manifest-rows.ts'
 import { inUse, manifestUnknown, requireRepository } from './manifests.ts'
 import { manifestPath } from './paths.ts'
@@ -15,6 +16,8 @@ export interface ManifestDeletion {
   readonly hasTrash: boolean
   /** What has a CDN forget it; undefined where there is none to be told. */
   readonly purging: Purging | undefined
+  /** As in `ManifestDependencies`. */
+  readonly inventory: InventoryKeeper | undefined
 }
 
 /**
@@ -26,9 +29,9 @@ export async function deleteManifest(
   repository: string,
   reference: Reference,
 ): Promise<void> {
-  const { database, hasTrash, purging } = dependencies
+  const { database, hasTrash, purging, inventory } = dependencies
   const deletion = { deletedAt: steadyNow(), reason: 'request' } as const
-  await database.transaction(async (transaction) => {
+  const gone = await database.transaction(async (transaction) => {
     const repositoryId = await requireRepository(transaction, repository)
     if ('tag' in reference) {
       const { tag } = reference
@@ -37,12 +40,13 @@ export async function deleteManifest(
         : await deleteTagRow(transaction, repositoryId, tag)
       if (!isDeleted) throw manifestUnknown(`the repository has no tag "${tag}"`, { tag })
       await purging?.purge(transaction, [manifestPath(repository, tag)])
-      return
+      return { manifests: [], tags: [tag] }
     }
     const { digest } = reference
     const parent = await findParent(transaction, repositoryId, digest)
     if (parent !== undefined) throw inUse(`the index ${parent} needs this manifest; delete that first`, parent)
-    const tags = purging === undefined ? [] : await findTagsOf(transaction, repositoryId, digest)
+    const isAsked = purging !== undefined || inventory !== undefined
+    const tags = !isAsked ? [] : await findTagsOf(transaction, repositoryId, digest)
     const isDeleted = hasTrash
       ? await moveManifestToTrash(transaction, repositoryId, digest, deletion)
       : await deleteManifestRow(transaction, repositoryId, digest)
@@ -51,5 +55,7 @@ export async function deleteManifest(
       transaction,
       [digest, ...tags].map((name) => manifestPath(repository, name)),
     )
+    return { manifests: [digest], tags }
   })
+  await inventory?.forget(repository, gone)
 }

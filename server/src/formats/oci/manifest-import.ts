@@ -82,6 +82,7 @@ export async function importManifests(
       imported.add(digest)
     }
   })
+  await dependencies.inventory?.settle(repository, { manifests: [...imported], tags: [] })
   return { adoption, imported: imported.size, refused: [...refused].map(([digest, message]) => ({ digest, message })) }
 }
 
@@ -90,11 +91,11 @@ export async function importManifests(
  * @param isUpdating whether a tag that stands for something else follows; otherwise it stays.
  */
 export async function importTags(
-  { database }: ManifestDependencies,
+  { database, inventory }: ManifestDependencies,
   repository: string,
   { tags, isUpdating }: { tags: ReadonlyMap<string, Digest>; isUpdating: boolean },
 ): Promise<Map<string, TagOutcome>> {
-  return database.transaction(async (transaction) => {
+  const outcomes = await database.transaction(async (transaction) => {
     const outcomes = new Map<string, TagOutcome>()
     const repositoryId = await findRepositoryId(transaction, repository)
     for (const [tag, digest] of tags) {
@@ -111,6 +112,9 @@ export async function importTags(
     }
     return outcomes
   })
+  const put = [...outcomes].filter(([, outcome]) => outcome === 'put').map(([tag]) => tag)
+  await inventory?.settle(repository, { manifests: [], tags: put })
+  return outcomes
 }
 
 async function putTag(

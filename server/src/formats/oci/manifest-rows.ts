@@ -94,6 +94,24 @@ export async function findManifests(
   return found
 }
 
+/** Up to `limit` manifests of a repository after `after`, in the order of their digests. */
+export async function listManifestDigests(
+  connection: Connection,
+  repositoryId: RepositoryId,
+  after: string,
+  limit: number,
+): Promise<Digest[]> {
+  const rows = await tables(connection)
+    .selectFrom('manifests')
+    .select('digest')
+    .where('repository_id', '=', repositoryId)
+    .where(sql<boolean>`digest > ${after}`)
+    .orderBy('digest')
+    .limit(limit)
+    .execute()
+  return rows.map((row) => row.digest)
+}
+
 /** Stores a manifest and what it needs; nothing changes if the repository has it already. */
 export async function insertManifest(
   transaction: Transaction,

@@ -9,6 +9,7 @@ import {
 import { type Blobs, digestOf } from '#core/blobs'
 import { ensureRepository, findRepositoryId, publishRepository, type RepositoryId } from '#core/repositories'
 import type { Connection, Database, Transaction } from '#platform/database'
+import type { InventoryKeeper } from './inventory-keeping.ts'
 import { type CheckedChildren, checkChildren, checkUrls, type ManifestPolicy } from './manifest-checks.ts'
 import { findManifest, insertManifest, type NewManifest } from './manifest-rows.ts'
 import { findTag, putTags } from './tag-rows.ts'
@@ -19,6 +20,8 @@ export interface ManifestDependencies {
   readonly database: Database
   readonly blobs: Blobs
   readonly policy: ManifestPolicy
+  /** What says in the store which manifests and tags there are; undefined where nothing does. */
+  readonly inventory: InventoryKeeper | undefined
 }
 
 export interface ManifestPush {
@@ -61,6 +64,7 @@ export async function pushManifest(dependencies: ManifestDependencies, push: Man
     const sizeBytes = push.bytes.byteLength
     await recordManifest(transaction, repositoryId, { digest, sizeBytes, manifest, children, tags })
   })
+  await dependencies.inventory?.settle(push.repository, { manifests: [digest], tags })
   return { digest, subject: manifest.subject, warnings: absent === 0 ? [] : [absentChildren(manifest, absent)] }
 }
 

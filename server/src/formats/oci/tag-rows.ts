@@ -1,6 +1,6 @@
 import type { Digest } from '@entrepot/oci'
 import type { RepositoryId } from '#core/repositories'
-import { type Connection, prepareQuery, type Transaction } from '#platform/database'
+import { type Connection, partsOf, prepareQuery, type Transaction } from '#platform/database'
 
 export type TagTables = {
   tags: { repository_id: RepositoryId; name: string; digest: Digest; updated_at: number }
@@ -25,6 +25,26 @@ export async function findTag(
 ): Promise<Digest | undefined> {
   const [row] = await selectDigest(connection, { repositoryId, name })
   return row?.digest
+}
+
+/** What those of the tags that are there stand for now. */
+export async function findTags(
+  connection: Connection,
+  repositoryId: RepositoryId,
+  names: readonly string[],
+): Promise<Map<string, Digest>> {
+  const found = new Map<string, Digest>()
+  for (const part of partsOf(names)) {
+    const rows = await connection
+      .withTables<TagTables>()
+      .selectFrom('tags')
+      .select(['name', 'digest'])
+      .where('repository_id', '=', repositoryId)
+      .where('name', 'in', part)
+      .execute()
+    for (const row of rows) found.set(row.name, row.digest)
+  }
+  return found
 }
 
 /** Lets tags stand for a manifest, whatever they stood for before. */

@@ -118,7 +118,7 @@ export async function restoreFromTrash(
     repositoryId,
     await collectDeleted(database.read, repositoryId, digest),
   )
-  return database.transaction(async (transaction) => {
+  const restored = await database.transaction(async (transaction) => {
     // Once more, where nothing can change.
     if ((await findTarget(transaction, repositoryId, reference)) !== digest) throw changedMeanwhile()
     const manifests = await restoreManifests(transaction, dependencies, { repositoryId, digest, contents })
@@ -129,6 +129,8 @@ export async function restoreFromTrash(
     }
     return { digest, manifests, ...(await restoreTags(transaction, repositoryId, digest)) }
   })
+  await dependencies.inventory?.settle(repository, restored)
+  return restored
 }
 
 /** The manifest that is to be there afterwards. */

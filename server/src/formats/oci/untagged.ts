@@ -109,12 +109,12 @@ async function deleteNoted(dependencies: ManifestDeletion, options: UntaggedOpti
 
 /** Decides in the transaction that deletes: a push may have come in between. */
 async function deleteStillUntagged(
-  { database, hasTrash, purging }: ManifestDeletion,
+  { database, hasTrash, purging, inventory }: ManifestDeletion,
   { repositoryId, repository }: { repositoryId: RepositoryId; repository: string },
   digests: readonly Digest[],
   before: number,
 ): Promise<ReadonlySet<Digest>> {
-  return database.transaction(async (transaction) => {
+  const gone = await database.transaction(async (transaction) => {
     const noted = await findNotedUntagged(transaction, repositoryId, digests, before)
     const untagged = (await findUntagged(transaction, repositoryId, digests)).intersection(noted)
     const deletion = { deletedAt: steadyNow(), reason: 'policy' } as const
@@ -128,6 +128,8 @@ async function deleteStillUntagged(
     )
     return untagged
   })
+  await inventory?.forget(repository, { manifests: [...gone], tags: [] })
+  return gone
 }
 
 function byRepository(keys: readonly ManifestKey[]): Map<RepositoryId, Digest[]> {
