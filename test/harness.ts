@@ -44,6 +44,8 @@ export interface TestRegistryOptions {
   env?: Record<string, string>
   /** `https` when the configuration has `http.tls`; readiness is then not awaited. */
   scheme?: 'http' | 'https'
+  /** What is run instead of this checkout's `bin/entrepot`. */
+  launcher?: string
   /** A program, with its arguments, that becomes the launcher: the process id stays. */
   through?: readonly string[]
 }
@@ -108,8 +110,9 @@ export async function startRegistry(t: TestContext, options: TestRegistryOptions
     stop: () => end('SIGTERM'),
     kill: async () => void (await end('SIGKILL')),
     start: async () => {
-      const command = [...(options.through ?? []), LAUNCHER, 'serve', options.configFile ?? ownFile]
-      const [program = LAUNCHER, ...rest] = command
+      const { launcher = LAUNCHER } = options
+      const command = [...(options.through ?? []), launcher, 'serve', options.configFile ?? ownFile]
+      const [program = launcher, ...rest] = command
       const started = spawn(program, rest, {
         env: { ...process.env, ...placed, ...options.env },
         stdio: ['ignore', 'pipe', 'pipe'],

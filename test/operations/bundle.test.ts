@@ -1,30 +1,18 @@
 import assert from 'node:assert/strict'
-import { appendFile, cp, mkdir, readdir, readFile, rm, symlink, utimes, writeFile } from 'node:fs/promises'
+import { appendFile, readFile, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { freePort } from '../harness.ts'
-import { entrepot, temporaryFolder, writeConfig } from './command.ts'
+import { copyCheckout } from './checkout.ts'
+import { entrepot, writeConfig } from './command.ts'
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 const MARK = 'said by the bundle'
 
 /** A checkout of its own whose bundle, just made, says that it runs. */
 async function bundledCheckout(t: TestContext) {
-  const root = await temporaryFolder(t)
-  for (const path of ['bin', 'cli', 'server', 'packages', 'package.json', 'package-lock.json']) {
-    await cp(join(ROOT, path), join(root, path), { recursive: true })
-  }
-  // The packages of this checkout, but the workspaces of that one.
-  await mkdir(join(root, 'node_modules'))
-  for (const name of await readdir(join(ROOT, 'node_modules'))) {
-    await symlink(join(ROOT, 'node_modules', name), join(root, 'node_modules', name))
-  }
-  await rm(join(root, 'node_modules/@entrepot'))
-  await cp(join(ROOT, 'node_modules/@entrepot'), join(root, 'node_modules/@entrepot'), {
-    recursive: true,
-    verbatimSymlinks: true,
-  })
+  const root = await copyCheckout(t)
   const made = await entrepot([join(root, 'bin/bundle.ts')], { launcher: join(ROOT, 'node_modules/node/bin/node') })
   assert.deepEqual(made, { code: 0, stdout: '', stderr: '' })
   const main = join(root, 'build/program/main.js')
