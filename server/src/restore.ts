@@ -1,5 +1,6 @@
 import { copyFile, mkdir, open, rename, rm } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
+import { targetOf } from '#core/blobs'
 import { INSTANCES_TABLE, joinInstances } from '#core/instances'
 import {
   appliedMigrations,
@@ -18,18 +19,29 @@ import {
 } from '#platform/database'
 import { syncFolder } from '#platform/disk'
 import { createCommandLogger, type Logger } from '#platform/log'
-import { BackupCounts, BackupFolder, type BackupMark, contentsIn, copyContents, type Listener, Report } from '#transfer'
+import {
+  BackupCounts,
+  type BackupLocation,
+  type BackupMark,
+  contentsIn,
+  copyContents,
+  type Listener,
+  listMarks,
+  openBackupPlace,
+  openSoundMetadata,
+  Report,
+} from '#transfer'
 import type { Config } from './config/index.ts'
 import { openContentStore } from './content-store.ts'
 import { databaseIn, refuseFilled } from './metadata.ts'
 import { MIGRATIONS } from './migrations.ts'
 import { postgresOptions } from './settings.ts'
 
-export type { BackupCounts, BackupMark } from '#transfer'
+export type { BackupCounts, BackupLocation, BackupMark } from '#transfer'
 
-/** The backups in a folder, the newest first. @throws when there is none. */
-export async function listBackups(path: string): Promise<BackupMark[]> {
-  return (await BackupFolder.open(resolve(path))).list()
+/** The backups in a place, the newest first. @throws when there is none. */
+export async function listBackups(location: BackupLocation): Promise<BackupMark[]> {
+  return listMarks(await openBackupPlace(location))
 }
 
 /**
@@ -41,17 +53,18 @@ export async function listBackups(path: string): Promise<BackupMark[]> {
  */
 export async function restore(
   config: Config,
-  options: { readonly source: string; readonly id: string | undefined },
+  options: { readonly source: BackupLocation; readonly id: string | undefined },
   tell: Listener<BackupCounts>,
 ): Promise<BackupMark> {
   process.umask(0o077)
-  const folder = await BackupFolder.open(resolve(options.source))
-  const mark = await chooseBackup(folder, options.id)
-  const file = folder.database(mark.id)
+  const place = await openBackupPlace(options.source)
+  const mark = chooseBackup(await listMarks(place), options.id)
   const data = resolve(config.storage.filesystem.rootdirectory)
   await mkdir(data, { recursive: true, mode: 0o700 })
+  const metadata = await openSoundMetadata(place, mark)
   const giveBack = borrowFolder(data)
   try {
+    const { file } = metadata
     const log = await createCommandLogger()
     await requireEmpty(config, { file, data, log })
     const { store } = await openContentStore(config, data, () => {})
@@ -59,7 +72,7 @@ export async function restore(
     await report.during(async () => {
       await copyContents(
         contentsIn(file, () => {}),
-        { from: folder.store, to: store },
+        { from: place.contents, to: targetOf(store) },
         report,
       )
       await placeMetadata(config, { file, data, log })
@@ -67,6 +80,7 @@ export async function restore(
     return mark
   } finally {
     giveBack()
+    await metadata.close()
   }
 }
 
@@ -79,8 +93,7 @@ interface Restored {
   readonly log: Logger
 }
 
-async function chooseBackup(folder: BackupFolder, id: string | undefined): Promise<BackupMark> {
-  const marks = await folder.list()
+function chooseBackup(marks: readonly BackupMark[], id: string | undefined): BackupMark {
   const mark = id === undefined ? marks[0] : marks.find((mark) => mark.id === id)
   if (mark !== undefined) return mark
   throw new Error(`there is no backup "${id ?? ''}": there is ${marks.map((mark) => mark.id).join(', ')}`)

@@ -197,6 +197,7 @@ export function s3Options(config: Config): S3Options | undefined {
     partBytes: s3.chunksize,
     storageClass: s3.storageclass,
     acl: s3.objectacl,
+    settings: 'configuration',
     encryption: s3.encrypt ? { keyId: keyid === '' ? undefined : keyid } : undefined,
   }
 }

@@ -3,7 +3,7 @@ import type { Config } from '@entrepot/server/config'
 import type { Finding } from '@entrepot/server/fsck'
 import type { BackupCounts } from '@entrepot/server/restore'
 import { printTransfer } from '../transfer-printer.ts'
-import { copiedText } from './backup.ts'
+import { copiedText, locate } from './backup.ts'
 import { lineOf } from './fsck.ts'
 
 interface Options {
@@ -12,11 +12,11 @@ interface Options {
   readonly json?: true
 }
 
-/** `entrepot restore <folder> [config.yml]` */
+/** `entrepot restore <place> [config.yml]` */
 export function restore(): Command {
   return new Command('restore')
-    .description('bring a backup into an empty data folder, and check it')
-    .argument('<folder>', 'where "entrepot backup" keeps backups')
+    .description('bring a backup into an empty installation, and check it')
+    .argument('<place>', 'where "entrepot backup" keeps backups: a folder, or s3://<bucket>/<prefix>')
     .argument('[config.yml]', 'the file; without it what "entrepot serve" would use')
     .option('--backup <id>', 'the one to take, of "entrepot backup --list"; without it the newest')
     .option('--no-fsck', 'do not check the result')
@@ -27,10 +27,11 @@ export function restore(): Command {
 All content is compared with its digest on its way; the metadata comes last. The exit code is 1 when content is missing or
 damaged in the backup, or the check finds errors.
 
-Example:
-  entrepot restore /mnt/backup /etc/entrepot/config.yml`,
+Examples:
+  entrepot restore /mnt/backup /etc/entrepot/config.yml
+  entrepot restore s3://backups/registry /etc/entrepot/config.yml`,
     )
-    .action(async (folder: string, file: string | undefined, options: Options) => {
+    .action(async (place: string, file: string | undefined, options: Options) => {
       const { loadConfig } = await import('@entrepot/server/config')
       const server = await import('@entrepot/server/restore')
       const { config } = loadConfig({ file })
@@ -39,7 +40,7 @@ Example:
       const { counts, failures } = await printTransfer<BackupCounts>(
         {
           run: async (hear) => {
-            const source = { source: folder, id: options.backup }
+            const source = { source: await locate(place), id: options.backup }
             id = (await server.restore(config, source, async (event) => hear(event))).id
           },
           describe: copiedText,

@@ -22,6 +22,7 @@ import { configSchema, type ParsedConfig } from './schema.ts'
 import { keysOf, SCHEMA_NODES, startsWith } from './schema-tree.ts'
 import { address, formatAddress } from './values.ts'
 
+export { type AwsEnvironment, readAwsEnvironment } from './aws-environment.ts'
 export { type Address, formatAddress } from './values.ts'
 export { parsePostgresUrl } from './postgres-url.ts'
 export { ConfigError, type ConfigProblem, formatProblem } from './problems.ts'

@@ -1,12 +1,23 @@
 import { relative } from 'node:path'
 import type { Digest } from '@entrepot/oci'
-import { type BlobStore, copyContent, type GarbageHold, holdGarbage, listContents } from '#core/blobs'
+import {
+  type BlobStore,
+  type Content,
+  type ContentSource,
+  type ContentTarget,
+  copyContent,
+  type GarbageHold,
+  holdGarbage,
+  listContents,
+} from '#core/blobs'
 import { type Database, inspectSqlite, type Migration } from '#platform/database'
-import { BackupFolder } from './backup-folder.ts'
+import { type BackupLocation, createBackupPlace, isBucket } from './backup-location.ts'
+import { type BackupPlace, type BegunBackup, digestOfFile } from './backup-place.ts'
+import { keepNewest } from './backup-retention.ts'
 import { type Listener, Report } from './events.ts'
 import { inLanes } from './lanes.ts'
 
-/** Contents that are copied at once: each waits for the disk. */
+/** Contents that are copied at once: each waits for a disk, or for a network. */
 const LANES = 16
 const PAGE_SIZE = 500
 
@@ -23,9 +34,7 @@ export class BackupCounts {
   skipped = 0
 }
 
-export interface BackupOptions {
-  /** The folder of backups, as an absolute path. */
-  readonly target: string
+export interface BackupOptions extends BackupLocation {
   /** How many backups stay; undefined for all. */
   readonly keep: number | undefined
 }
@@ -42,71 +51,84 @@ export interface BackupSource {
 }
 
 /**
- * Copies metadata as it is at one moment, and all content that it names and the folder does not have yet, while everything
- * goes on; the collector removes no content meanwhile. Only when all of it is on the disk is it a backup.
- * @throws when the folder cannot be written to, and when the work is aborted.
+ * Copies metadata as it is at one moment, and all content that it names and the target does not have yet, while everything
+ * goes on; collectors remove no content meanwhile. Only when all of it is there, durably, is it a backup.
+ * @throws when the target cannot be written to, and when the work is aborted.
  */
 export async function createBackup(
   source: BackupSource,
   options: BackupOptions & { readonly signal: AbortSignal },
   tell: Listener<BackupCounts>,
 ): Promise<void> {
-  if (!relative(source.folder, options.target).startsWith('..')) {
+  if (!isBucket(options) && !relative(source.folder, options.target).startsWith('..')) {
     throw new Error(`${options.target} is in the data folder: name a folder elsewhere, better on another disk`)
   }
-  const folder = await BackupFolder.create(options.target)
+  const place = await createBackupPlace(options)
   const report = new Report(new BackupCounts(), tell)
-  await folder.alone(async () => {
+  await place.alone(async (confirm) => {
     await report.during(async () => {
       // From before the metadata is copied until its content is, too.
       const hold = await holdGarbage(source.deletions)
       try {
-        await copyAll(source, folder, { report, hold, signal: AbortSignal.any([options.signal, hold.signal]) })
+        const signal = AbortSignal.any([options.signal, hold.signal])
+        await copyAll(source, place, { report, hold, signal, confirm })
       } finally {
         await hold.release()
       }
-      if (options.keep !== undefined) await folder.keepNewest(options.keep)
+      if (options.keep !== undefined) await keepNewest(place, options.keep, confirm)
     })
   })
 }
 
-async function copyAll(
-  source: BackupSource,
-  folder: BackupFolder,
-  { report, hold, signal }: { report: Report<BackupCounts>; hold: GarbageHold; signal: AbortSignal },
-): Promise<void> {
+/** What a backup reports to, and what it depends on. */
+interface Circumstances {
+  readonly report: Report<BackupCounts>
+  readonly hold: GarbageHold
+  readonly signal: AbortSignal
+  /** Throws when others may be writing to the target. */
+  readonly confirm: () => void
+}
+
+async function copyAll(source: BackupSource, place: BackupPlace, circumstances: Circumstances): Promise<void> {
   const createdAt = new Date().toISOString()
   const id = createdAt.replaceAll(':', '-')
-  const file = await folder.begin(id)
-  await source.database.copyTo(file, source.migrations)
-  const { counts } = report
+  const begun = await place.begin(id)
+  try {
+    await fill(source, place, { ...circumstances, begun, id, createdAt })
+  } finally {
+    await begun.end()
+  }
+}
+
+async function fill(
+  source: BackupSource,
+  place: BackupPlace,
+  work: Circumstances & { readonly begun: BegunBackup; readonly id: string; readonly createdAt: string },
+): Promise<void> {
+  const { report, hold, signal, confirm, begun, id, createdAt } = work
+  await source.database.copyTo(begun.file, source.migrations)
   const total = { bytes: 0 }
-  const contents = contentsIn(file, ({ sizeBytes }) => {
-    signal.throwIfAborted()
-    total.bytes += sizeBytes
-  })
-  await copyContents(contents, { from: source.store, to: folder.store }, report)
+  const pages = contentsIn(begun.file, ({ sizeBytes }) => void (total.bytes += sizeBytes))
+  await copyContents(pages, { from: source.store, to: place.contents, signal }, report)
   await hold.confirm()
-  const { contents: named, skipped: missing } = counts
-  await folder.finish({ id, createdAt, contents: named, bytes: total.bytes, missing })
+  confirm()
+  const { contents, skipped: missing } = report.counts
+  const metadata = await digestOfFile(begun.file)
+  await begun.finish({ id, createdAt, contents, bytes: total.bytes, missing, metadata })
 }
 
-interface Content {
-  readonly digest: Digest
-  readonly sizeBytes: number
-}
-
-/** All contents that a copy of the metadata names. @param onContent is called with each. */
-export async function* contentsIn(file: string, onContent: (content: Content) => void): AsyncGenerator<Content> {
+/** All contents that a copy of the metadata names, in pages. @param onContent is called with each. */
+export async function* contentsIn(
+  file: string,
+  onContent: (content: Content) => void,
+): AsyncGenerator<readonly Content[]> {
   const database = inspectSqlite(file, true)
   try {
     let after: Digest | undefined
     for (;;) {
       const page = await listContents(database.read, after, PAGE_SIZE)
-      for (const content of page) {
-        onContent(content)
-        yield content
-      }
+      for (const content of page) onContent(content)
+      if (page.length > 0) yield page
       after = page.at(-1)?.digest
       if (page.length < PAGE_SIZE) return
     }
@@ -117,23 +139,38 @@ export async function* contentsIn(file: string, onContent: (content: Content) =>
 
 /** Copies contents that the target lacks; those that the source lacks are told. */
 export async function copyContents(
-  contents: AsyncIterable<Content>,
-  { from, to }: { from: BlobStore; to: BlobStore },
+  pages: AsyncIterable<readonly Content[]>,
+  { from, to, signal }: { from: ContentSource; to: ContentTarget; signal?: AbortSignal },
   report: Report<BackupCounts>,
 ): Promise<void> {
   const { counts } = report
-  await inLanes(contents, LANES, async (content) => {
+  await inLanes(missingIn(pages, to, counts), LANES, async (content) => {
+    signal?.throwIfAborted()
     const { digest, sizeBytes } = content
-    counts.contents++
     const outcome = await copyContent(from, to, content)
     if (outcome === 'copied') {
       counts.copied++
       counts.bytes += sizeBytes
-    } else if (outcome === 'present') counts.present++
-    else {
-      const reason = outcome === 'absent' ? 'content-missing' : 'content-damaged'
-      const message = `the content of ${sizeBytes} bytes is ${outcome === 'absent' ? 'missing' : 'damaged'}: push it again`
-      await report.skip({ reason, digest, message })
+      return
     }
+    const reason = outcome === 'absent' ? 'content-missing' : 'content-damaged'
+    const message = `the content of ${sizeBytes} bytes is ${outcome === 'absent' ? 'missing' : 'damaged'}: push it again`
+    await report.skip({ reason, digest, message })
   })
+}
+
+/** Those of the contents that the target does not have in their size. */
+async function* missingIn(
+  pages: AsyncIterable<readonly Content[]>,
+  to: ContentTarget,
+  counts: BackupCounts,
+): AsyncGenerator<Content> {
+  for await (const page of pages) {
+    const sizes = await to.sizes(page.map(({ digest }) => digest))
+    for (const content of page) {
+      counts.contents++
+      if (sizes.get(content.digest) === content.sizeBytes) counts.present++
+      else yield content
+    }
+  }
 }

@@ -3,7 +3,8 @@
  * stored is stored by the rooms that own it, under the same rules as a push.
  */
 export { BackupCounts, contentsIn, copyContents } from './backup.ts'
-export { BackupFolder, type BackupMark } from './backup-folder.ts'
+export { type BackupLocation, type BucketAccess, openBackupPlace } from './backup-location.ts'
+export { type BackupMark, listMarks, openSoundMetadata } from './backup-place.ts'
 export { verifyDistribution } from './distribution-verification.ts'
 export { type Listener, Report, type Skipped, type TransferEvent } from './events.ts'
 export type { ImportCounts } from './import-counts.ts'

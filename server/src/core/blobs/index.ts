@@ -5,7 +5,14 @@
  */
 export type { AdoptableFile, Adoption } from './blob-adoption.ts'
 export { checkBlobRows } from './blob-check.ts'
-export { copyContent } from './content-copy.ts'
+export {
+  type Content,
+  type ContentComparison,
+  type ContentSource,
+  type ContentTarget,
+  copyContent,
+  targetOf,
+} from './content-copy.ts'
 export type { ContentInspector, InspectionOptions } from './content-inspection.ts'
 export { FolderInspector } from './folder-inspection.ts'
 export { findObject } from './s3-markers.ts'

@@ -38,6 +38,7 @@ async function openBucket(prefix = `${randomUUID()}/`): Promise<Bucket> {
     storageClass: undefined,
     acl: undefined,
     encryption: undefined,
+    settings: 'configuration',
   })
 }
 

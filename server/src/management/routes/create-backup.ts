@@ -1,24 +1,45 @@
 import { isAbsolute } from 'node:path'
 import { RegistryError } from '@entrepot/oci'
+import type { BucketAccess } from '#transfer'
 import type { ManagementRoute } from '../context.ts'
 import { sendEvents } from '../event-stream.ts'
-import { requiredField } from '../fields.ts'
+import { fieldOf, requiredField } from '../fields.ts'
 
-/** Makes a backup in a folder, and tells how it goes on as lines of JSON. */
+/** Makes a backup in a folder or a bucket, and tells how it goes on as lines of JSON. */
 export const createBackup: ManagementRoute = (context) => ({
   method: 'POST',
   url: '/api/v1/backups',
   config: { right: 'manage', handler: 'management' },
   handler: async (request, reply) => {
     const target = requiredField(request.body, 'target')
-    if (!isAbsolute(target)) {
-      throw new RegistryError('UNSUPPORTED', 'the "target" is not an absolute path', { status: 400 })
+    if (!isAbsolute(target) && !target.startsWith('s3://')) {
+      throw new RegistryError('UNSUPPORTED', 'the "target" is no absolute path, and no "s3://<bucket>/<prefix>"', {
+        status: 400,
+      })
     }
     const { body } = request
     const keep: unknown = typeof body === 'object' && body !== null ? Reflect.get(body, 'keep') : undefined
     if (keep !== undefined && !(typeof keep === 'number' && Number.isSafeInteger(keep) && keep > 0)) {
       throw new RegistryError('UNSUPPORTED', '"keep" is not a number of backups above 0', { status: 400 })
     }
-    return sendEvents(reply, async (tell, signal) => context.transfers.backup({ target, keep }, tell, signal))
+    const options = { target, access: accessIn(body), keep }
+    return sendEvents(reply, async (tell, signal) => context.transfers.backup(options, tell, signal))
   },
 })
+
+/** How the bucket is reached; credentials are whole or not there. */
+function accessIn(body: unknown): BucketAccess {
+  const access: unknown = typeof body === 'object' && body !== null ? Reflect.get(body, 'access') : undefined
+  const given: unknown = typeof access === 'object' && access !== null ? Reflect.get(access, 'credentials') : undefined
+  const accessKeyId = fieldOf(given, 'accessKeyId')
+  const secretAccessKey = fieldOf(given, 'secretAccessKey')
+  const sessionToken = fieldOf(given, 'sessionToken')
+  return {
+    region: fieldOf(access, 'region'),
+    endpoint: fieldOf(access, 'endpoint'),
+    credentials:
+      accessKeyId === undefined || secretAccessKey === undefined
+        ? undefined
+        : { accessKeyId, secretAccessKey, ...(sessionToken !== undefined && { sessionToken }) },
+  }
+}

@@ -3,7 +3,7 @@ import { Agent as HttpAgent } from 'node:http'
 import { Agent as HttpsAgent } from 'node:https'
 import { Readable } from 'node:stream'
 import type { S3Client } from '@aws-sdk/client-s3'
-import { ObjectStoreError } from './bucket-error.ts'
+import { ObjectStoreError, type S3Settings } from './bucket-error.ts'
 
 type Sdk = typeof import('@aws-sdk/client-s3')
 
@@ -45,6 +45,8 @@ export interface S3Options {
   readonly acl: string | undefined
   /** The store encrypts objects: with a key of its own, or with one that its key service has. */
   readonly encryption: { readonly keyId: string | undefined } | undefined
+  /** What says all this, so that messages name what is to be corrected. */
+  readonly settings: S3Settings
 }
 
 export interface ObjectInfo {
@@ -81,6 +83,7 @@ export class Bucket {
   readonly #bucket: string
   readonly #prefix: string
   readonly #asWritten: object
+  readonly #settings: S3Settings
   #isSilent = false
 
   private constructor(sdk: Sdk, options: S3Options) {
@@ -88,6 +91,7 @@ export class Bucket {
     this.#client = createClient(sdk, options, 'WHEN_SUPPORTED')
     this.#plainClient = createClient(sdk, options, 'WHEN_REQUIRED')
     this.#bucket = options.bucket
+    this.#settings = options.settings
     this.#prefix = options.prefix
     this.partBytes = options.partBytes
     this.name = `the bucket "${options.bucket}" at ${options.endpoint ?? `Amazon S3 in ${options.region}`}`
@@ -151,14 +155,18 @@ export class Bucket {
     return getSignedUrl(this.#client, command, { expiresIn: seconds })
   }
 
-  /** The objects whose keys begin with a text, in the order of the keys' bytes. */
-  async *list(prefix: string): AsyncIterable<ObjectInfo> {
+  /**
+   * The objects whose keys begin with a text, in the order of the keys' bytes.
+   * @param after only those whose keys come after this one, which need not be there.
+   */
+  async *list(prefix: string, after?: string): AsyncIterable<ObjectInfo> {
     let token: string | undefined
     do {
       const command = new this.#sdk.ListObjectsV2Command({
         Bucket: this.#bucket,
         Prefix: this.#prefix + prefix,
         ContinuationToken: token,
+        ...(after !== undefined && { StartAfter: this.#prefix + after }),
       })
       const page = await this.#within(0, async (limits) => this.#client.send(command, limits))
       for (const { Key: key, Size: sizeBytes = 0, LastModified: modifiedAt } of page.Contents ?? []) {
@@ -308,7 +316,7 @@ export class Bucket {
       this.#isSilent = false
       return answer
     } catch (cause) {
-      const error = new ObjectStoreError(this.name, cause)
+      const error = new ObjectStoreError(this.name, cause, this.#settings)
       this.#isSilent = SILENCE.has(error.code)
       throw error
     } finally {
