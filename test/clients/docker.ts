@@ -7,14 +7,28 @@ import type { Sandbox } from './sandbox.ts'
 
 const START_TIMEOUT_MS = 60_000
 
-/** A Docker daemon of this test's own, without networks, spoken to by `docker`. */
+/** A Docker daemon of this test's own, spoken to by `docker`. */
 export interface Docker {
   docker(...args: string[]): Promise<string>
   /** The version of the daemon. */
   readonly version: string
 }
 
-export async function startDocker(sandbox: Sandbox): Promise<Docker> {
+/** Where containers can be run: a network of the daemon's own, in which published ports are, too. */
+export interface DockerNetwork {
+  /** What is `/etc/hosts` there. */
+  readonly hosts: string
+  /** What is `/etc/docker` there, with the authorities that the daemon believes. */
+  readonly settings: string
+}
+
+/** The address of the machine in such a network; to a daemon loopback would be a place without TLS. */
+export const DOCKER_ADDRESS = '172.31.251.1'
+const IN_OWN_NETWORK = `ip link set lo up && mount --bind "$1" /etc/hosts && mount --bind "$2" /etc/docker && shift 2 &&
+  exec "$@"`
+
+/** @param network without it the daemon has none, and can push and pull alone. */
+export async function startDocker(sandbox: Sandbox, network?: DockerNetwork): Promise<Docker> {
   const folder = sandbox.newPath('docker')
   const settings = `${folder}.json`
   await writeFile(
@@ -24,15 +38,18 @@ export async function startDocker(sandbox: Sandbox): Promise<Docker> {
       'exec-root': `${folder}/exec`,
       pidfile: `${folder}.pid`,
       hosts: [sandbox.dockerHost],
-      bridge: 'none',
-      iptables: false,
-      ip6tables: false,
+      ...(network === undefined
+        ? { bridge: 'none', iptables: false, ip6tables: false }
+        : { bip: `${DOCKER_ADDRESS}/24` }),
       'deprecated-key-path': `${folder}.key`,
       // Newer daemons would keep images in containerd, whose own test is beside this one.
       features: { 'containerd-snapshotter': false },
     }),
   )
-  const daemon = sandbox.startDaemon('dockerd', '--config-file', settings)
+  const inNetwork =
+    network === undefined ? [] : ['unshare', '--net', 'sh', '-c', IN_OWN_NETWORK, 'sh', network.hosts, network.settings]
+  const [command = '', ...args] = [...inNetwork, 'dockerd', '--config-file', settings]
+  const daemon = sandbox.startDaemon(command, ...args)
   const version = async () => sandbox.attempt('docker', 'version', '--format', '{{.Server.Version}}')
   await until(
     async () => {
