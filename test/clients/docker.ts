@@ -48,7 +48,7 @@ export async function startDocker(sandbox: Sandbox, network?: DockerNetwork): Pr
   )
   const inNetwork =
     network === undefined ? [] : ['unshare', '--net', 'sh', '-c', IN_OWN_NETWORK, 'sh', network.hosts, network.settings]
-  const [command = '', ...args] = [...inNetwork, 'dockerd', '--config-file', settings]
+  const [command, ...args] = [...inNetwork, 'dockerd', '--config-file', settings]
   const daemon = sandbox.startDaemon(command, ...args)
   const version = async () => sandbox.attempt('docker', 'version', '--format', '{{.Server.Version}}')
   await until(

@@ -50,15 +50,14 @@ test('the stand of deploy/compose comes up as the guide says, and serves Docker 
   const blocks = await readBlocks('production', 'en')
   const home = sandbox.newPath('stand')
   const shell: Shell = async (commands) => sandbox.run('sh', '-exc', `cd ${home}\n${commands}`)
+  const take = async (step: Step | undefined) => {
+    assert.ok(step !== undefined, 'the guide has no such step')
+    const printed = await shell(step.commands)
+    if (step.output !== undefined) assert.match(printed.trimEnd(), toPattern(step.output), step.commands)
+    return printed
+  }
   const follow = async (heading: string) => {
-    const printed: string[] = []
-    const steps = stepsOf(blocks, heading)
-    assert.ok(steps.length > 0, `the guide has no section "${heading}"`)
-    for (const { commands, output } of steps) {
-      printed.push(await shell(commands))
-      if (output !== undefined) assert.match(printed.at(-1)?.trimEnd() ?? '', toPattern(output), commands)
-    }
-    return printed.join('\n')
+    for (const step of stepsOf(blocks, heading)) await take(step)
   }
   const plugins = join(sandbox.folder, 'home/.docker/cli-plugins')
   await mkdir(plugins)
@@ -74,8 +73,9 @@ test('the stand of deploy/compose comes up as the guide says, and serves Docker 
     assert.match(stderr, /PASSWORD.*must be set in \.env/)
   })
 
-  let password = ''
-  for (const { commands } of prepare) password ||= /the password of alice: (\S+)/.exec(await shell(commands))?.[1] ?? ''
+  let printed = ''
+  for (const step of prepare) printed += await take(step)
+  const password = /the password of alice: (\S+)/.exec(printed)?.[1] ?? ''
   assert.match(password, /^[0-9a-f]{24}$/)
   const settings = sandbox.newPath('etc-docker')
   await mkdir(join(settings, 'certs.d', NAME), { recursive: true })
@@ -101,11 +101,12 @@ test('the stand of deploy/compose comes up as the guide says, and serves Docker 
     await docker.docker('rmi', reference)
     await docker.docker('pull', '--quiet', reference)
     assert.equal(await docker.docker('image', 'inspect', '--format', '{{.Id}}', reference), id)
+    return id
   }
 
   try {
     const [up, logIn, push] = stepsOf(blocks, 'Start')
-    await shell(up?.commands ?? '')
+    await take(up)
     assert.match(logIn?.commands ?? '', /^docker login --username alice registry\.example\.com\n$/)
 
     await t.test('nobody gets in without a password', async () => {
@@ -116,7 +117,7 @@ test('the stand of deploy/compose comes up as the guide says, and serves Docker 
 
     await t.test('Docker logs in over TLS and pushes what it then pulls', async () => {
       assert.equal((await login(password)).exitCode, 0)
-      await shell(push?.commands ?? '')
+      await take(push)
       await pushesAndPulls(`${NAME}/library/first:1`)
     })
 
@@ -136,23 +137,34 @@ test('the stand of deploy/compose comes up as the guide says, and serves Docker 
     })
 
     await t.test('instances are replaced one after the other while Docker pushes and pulls', async () => {
-      let isDone = false
-      const replaced = follow('Upgrade and restart without an interruption').finally(() => (isDone = true))
-      let rounds = 0
-      while (!isDone) await pushesAndPulls(`${NAME}/library/rolling:${(rounds += 1)}`)
-      await replaced
-      assert.ok(rounds > 1)
+      const replaced = new AbortController()
+      const rounds = async () => {
+        let count = 0
+        while (!replaced.signal.aborted) await pushesAndPulls(`${NAME}/library/rolling:${(count += 1)}`)
+        return count
+      }
+      const replace = async () => follow('Upgrade and restart without an interruption').finally(() => replaced.abort())
+      const [count] = await Promise.all([rounds(), replace()])
+      assert.ok(count > 1, `only ${count} push while both were replaced`)
     })
 
-    await t.test('health, metrics and a backup are where the guide says', async () => {
+    await t.test('health and metrics are where the guide says', async () => {
       await follow('Watch it')
-      await follow('Back up')
-      await shell('docker compose up --detach --wait')
-      await docker.docker('rmi', `${NAME}/library/first:1`)
-      await docker.docker('pull', '--quiet', `${NAME}/library/first:1`)
+    })
+
+    await t.test('after the loss of the database and of the store a backup brings back what was pushed', async () => {
+      const reference = `${NAME}/library/kept:1`
+      const id = await pushesAndPulls(reference)
+      const [backUp, restore] = stepsOf(blocks, 'Back up')
+      await take(backUp)
+      await shell('docker compose down --volumes --timeout 10')
+      await docker.docker('rmi', reference)
+      await take(restore)
+      await docker.docker('pull', '--quiet', reference)
+      assert.equal(await docker.docker('image', 'inspect', '--format', '{{.Id}}', reference), id)
     })
   } catch (error) {
-    t.diagnostic(await shell('docker compose ps --all; docker compose logs --tail 50'))
+    t.diagnostic(await shell('docker compose ps --all; docker compose logs --tail 20'))
     throw error
   } finally {
     await shell('docker compose down --volumes --timeout 5')
