@@ -16,13 +16,15 @@ test('docs/dependencies.md lists every dependency, where it is used and its lice
   }
 
   const used = new Map<string, { workspace: string; licence: string }>()
-  for await (const file of glob(['package.json', '{server,cli,packages/*}/package.json'], { cwd: ROOT })) {
+  const files = await Array.fromAsync(glob(['package.json', '{server,cli,packages/*}/package.json'], { cwd: ROOT }))
+  for (const file of files.toSorted()) {
     const manifest = await readJson(join(ROOT, file))
     for (const name of LISTS.flatMap((list) => Object.keys(sectionOf(manifest, list)))) {
       if (name.startsWith('@entrepot/')) continue
       const installed = await readJson(join(ROOT, 'node_modules', name, 'package.json'))
       const workspace = file === 'package.json' ? 'root' : file.replace('/package.json', '')
-      used.set(name, { workspace, licence: String(installed['license']) })
+      const workspaces = [used.get(name)?.workspace, workspace].filter((one) => one !== undefined)
+      used.set(name, { workspace: workspaces.join(', '), licence: String(installed['license']) })
     }
   }
   assert.deepEqual(Object.fromEntries(listed), Object.fromEntries(used))

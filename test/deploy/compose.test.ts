@@ -70,7 +70,7 @@ test('the stand of deploy/compose comes up as the guide says, and serves Docker 
   await t.test('it does not start without passwords, and has none of its own', async () => {
     const { exitCode, stderr } = await sandbox.attempt('sh', '-c', `cd ${home} && docker compose config --quiet`)
     assert.notEqual(exitCode, 0)
-    assert.match(stderr, /PASSWORD.*must be set in \.env/)
+    assert.match(stderr, /(DATABASE_PASSWORD|STORE_SECRET_KEY).*must be set in \.env/)
   })
 
   let printed = ''
