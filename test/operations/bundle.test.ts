@@ -35,6 +35,14 @@ test('the bundle runs as long as it was made of the sources as they are, and the
   assert.equal(await version(), '', 'a source was edited')
 })
 
+test('the bundle is plain ASCII, since one other character doubles the memory that its text takes', async (t) => {
+  const { root } = await bundledCheckout(t)
+  const folder = join(root, 'build/program')
+  for (const name of (await readdir(folder)).filter((file) => file.endsWith('.js'))) {
+    assert.doesNotMatch(await readFile(join(folder, name), 'utf8'), /[^\0-\x7F]/, name)
+  }
+})
+
 test('the bundle loads what a bucket needs, as the sources do', async (t) => {
   const { root } = await bundledCheckout(t)
   const s3 = { bucket: 'registry', region: 'us-east-1', regionendpoint: `http://127.0.0.1:${await freePort()}` }

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { about, flag, httpUrl, interval, oneOf, text, wholeNumber } from './values.ts'
 
 /** Of a URL only scheme, host and port: signatures are of the path, which a CDN must hand on as it is. */

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { parsePostgresUrl } from './postgres-url.ts'
 import { about, count, interval, text } from './values.ts'
 

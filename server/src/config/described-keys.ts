@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { SCHEMA_NODES, type SchemaNode, unwrap } from './schema-tree.ts'
 
 /** What may stand for a key, for those who write a file. */

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { about, count, delay } from './values.ts'
 
 const MIN_LEASE_MS = 1_000

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { configSchema } from './schema.ts'
 
 /** A place in the configuration: a section with keys, a map with free keys, a value, or a key of a list's entries. */

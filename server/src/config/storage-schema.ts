@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { s3 } from './s3-schema.ts'
 import { about, cronExpression, delay, duration, flag, interval, oneOf, text, wholeNumber } from './values.ts'
 

@@ -1,5 +1,5 @@
 import { Cron } from 'croner'
-import { z } from 'zod'
+import * as z from 'zod'
 
 const LENGTH_OF_TIME = 'a length of time with its unit, such as 30s, 5m or 168h'
 const HOST_AND_PORT = 'host:port, such as 127.0.0.1:5000, [::1]:5000 or :5000'
@@ -7,9 +7,10 @@ const REGULAR_EXPRESSION = 'a regular expression'
 const CRON_EXPRESSION = 'a cron expression of times to come, such as 30 3 * * * or 0 4 * * sun'
 const WHOLE_NUMBER = 'a whole number of 0 or more'
 const STATUS_CODE = 'a status code from 100 to 599'
-const DURATION = /^(?:\d+(?:\.\d+)?(?:ns|us|µs|ms|s|m|h))+$/
-const DURATION_PART = /(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)/g
 const UNIT_MS = { ns: 1e-6, us: 1e-3, µs: 1e-3, ms: 1, s: 1_000, m: 60_000, h: 3_600_000 } as const
+const AMOUNT_AND_UNIT = String.raw`(\d+(?:\.\d+)?)(${Object.keys(UNIT_MS).join('|')})`
+const DURATION = new RegExp(`^(?:${AMOUNT_AND_UNIT})+$`)
+const DURATION_PART = new RegExp(AMOUNT_AND_UNIT, 'g')
 
 const isUnit = (text: string): text is keyof typeof UNIT_MS => Object.hasOwn(UNIT_MS, text)
 

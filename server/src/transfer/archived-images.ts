@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { type Digest, digestAlgorithm, digestHex, isDigest } from '@entrepot/oci'
-import { z } from 'zod'
+import * as z from 'zod'
 import { digestOf } from '#core/blobs'
 import { type ArchivedFile, type ImageArchive, readWhole } from './image-archive.ts'
 

@@ -6,7 +6,7 @@ import type { FileDigestAnswer, FileDigestOrder } from './file-digest.ts'
 
 /** What is read and hashed of one file before the next one has its turn, so that small ones need not wait for large. */
 const TURN_BYTES = 4 * 1024 * 1024
-const READ_BYTES = 1024 * 1024
+const READ_BYTES = 256 * 1024
 
 const memory = Buffer.allocUnsafeSlow(READ_BYTES)
 

@@ -39,7 +39,9 @@ export class FileDigests {
   }
 
   #start(): Worker {
-    const worker = new Worker(new URL('./file-digest-worker.ts', import.meta.url))
+    const worker = new Worker(new URL('./file-digest-worker.ts', import.meta.url), {
+      resourceLimits: { maxYoungGenerationSizeMb: 2 },
+    })
     worker.on('message', (answer: FileDigestAnswer) => {
       this.#waiting.get(answer.key)?.resolve(answer)
       this.#waiting.delete(answer.key)
