@@ -96,6 +96,15 @@ test('names are listed in the order of their bytes, whatever the language of the
   assert.deepEqual(answer.json(), { name, tags: ['1-0', '1.0', 'A', 'B', '_', 'a', 'b'] })
 })
 
+test('PostgreSQL compiles no statement, which would take longer than to run it', async (t) => {
+  if (!(await isPostgresPresent(t))) return
+  const url = await createDatabase('uncompiled')
+  await server().run('alter database uncompiled set jit_dump_bitcode = on')
+  const registry = await startRegistry(t, { config: { database: { url } } })
+  await new RegistryClient(registry.url).pushImage(uniqueName(), { reference: 'v1' })
+  assert.equal(await server().run("select count(*) from pg_ls_dir('.') as file where file like '%.bc'"), '0')
+})
+
 test('a tag that another process moves is known within a second', async (t) => {
   if (!(await isPostgresPresent(t))) return
   const url = await createDatabase('shared')
