@@ -51,6 +51,7 @@ import type { Management, ManagementOptions, Registry } from './running.ts'
 import {
   accessOptions,
   contentPolicy,
+  distributionStorage,
   healthChecks,
   httpServerOptions,
   managementServerOptions,
@@ -200,6 +201,7 @@ async function openStorage(config: Config, { metrics, log }: Pick<Foundation, 'm
       deletions,
       migrations: MIGRATIONS,
       maxManifestBytes: config.limits.manifestsize,
+      readStorage: distributionStorage,
     }),
     garbage,
   }

@@ -42,8 +42,8 @@ export async function openContentStore(config: Config, folder: string, requireRo
   const store = new S3Store(bucket)
   if ((await bucket.hasAny('docker/registry/v2/')) && (await store.isEmpty())) {
     throw new Error(
-      `${bucket.name} has a registry of CNCF distribution, which cannot be taken over: ` +
-        'name an empty folder of it in "storage.s3.rootdirectory"',
+      `${bucket.name} has a registry of CNCF distribution, in a form of its own: name an empty folder of it in ` +
+        '"storage.s3.rootdirectory", and bring the images over with "entrepot import distribution"',
     )
   }
   if (!config.storage.maintenance.readonly.enabled) await store.check()

@@ -2,7 +2,7 @@ import { createCommandLogger } from '#platform/log'
 import { type ImportCounts, type Listener, verifyDistribution } from '#transfer'
 import type { Config } from './config/index.ts'
 import type { Management, ManagementOptions } from './running.ts'
-import { manifestPolicy, socketPath } from './settings.ts'
+import { distributionStorage, manifestPolicy, socketPath } from './settings.ts'
 
 export type { Management } from './running.ts'
 export type { GarbageRun } from '#core/blobs'
@@ -30,13 +30,18 @@ export async function openManagement(config: Config, options: ManagementOptions)
 }
 
 /**
- * Tells what importing a folder of CNCF distribution would do under a configuration, and changes nothing.
- * @param source the folder, as an absolute path.
- * @throws when there is no registry in it.
+ * Tells what importing what CNCF distribution has stored would do under a configuration, and changes nothing.
+ * @param source its folder, or the file with its configuration, as an absolute path.
+ * @throws when there is no registry.
  */
 export async function tryDistribution(config: Config, source: string, tell: Listener<ImportCounts>): Promise<void> {
   await verifyDistribution(
-    { source, policy: manifestPolicy(config), maxManifestBytes: config.limits.manifestsize },
+    {
+      source,
+      policy: manifestPolicy(config),
+      maxManifestBytes: config.limits.manifestsize,
+      readStorage: distributionStorage,
+    },
     tell,
   )
 }

@@ -7,7 +7,8 @@ import type { PostgresOptions } from '#platform/database'
 import type { HttpServerOptions } from '#platform/http'
 import type { S3Options } from '#platform/s3'
 import { socketIn } from '#management'
-import { type Address, type Config, parsePostgresUrl } from './config/index.ts'
+import type { DistributionStorage } from '#transfer'
+import { type Address, type Config, parsePostgresUrl, readDistributionStorage } from './config/index.ts'
 
 /** Without a host, every address of the machine is meant. */
 function withHost({ host, port }: Address): Address {
@@ -179,7 +180,16 @@ export function postgresOptions(config: Config): PostgresOptions | undefined {
 /** The bucket that `storage.s3` names; undefined where blobs are in the data folder. */
 export function s3Options(config: Config): S3Options | undefined {
   const { s3 } = config.storage
-  if (s3 === undefined) return undefined
+  return s3 && bucketOptions(s3)
+}
+
+/** Where a registry of CNCF distribution keeps everything, as its configuration says. @throws Error */
+export function distributionStorage(file: string): DistributionStorage {
+  const storage = readDistributionStorage(file)
+  return 'folder' in storage ? storage : { bucket: bucketOptions(storage.s3) }
+}
+
+function bucketOptions(s3: NonNullable<Config['storage']['s3']>): S3Options {
   const { accesskey = '', secretkey = '', sessiontoken = '', regionendpoint: endpoint, keyid = '' } = s3
   const folder = s3.rootdirectory.replaceAll(/^\/+|\/+$/g, '')
   const token = sessiontoken === '' ? {} : { sessionToken: sessiontoken }

@@ -11,33 +11,36 @@ interface Options {
   readonly json?: true
 }
 
-/** `entrepot import distribution <folder> [config.yml]` */
+/** `entrepot import distribution <source> [config.yml]` */
 export function importDistribution(): Command {
   return new Command('distribution')
-    .description('take over the images of a CNCF distribution registry (registry:2, registry:3) out of its folder')
-    .argument('<folder>', 'what "storage.filesystem.rootdirectory" names there')
+    .description(
+      'take over the images of a CNCF distribution registry (registry:2, registry:3) out of its folder or bucket',
+    )
+    .argument('<source>', 'its folder, or its config.yml, which says which folder or bucket of S3 it uses')
     .argument('[config.yml]', 'our file; without it what "entrepot serve" would use')
     .addOption(
       new Option('--dry-run', 'read and compare everything, and tell what an empty registry would take over').conflicts(
         'updateTags',
       ),
     )
-    .option('--update-tags', 'let tags that stand for something else here follow the folder')
+    .option('--update-tags', 'let tags that stand for something else here follow the source')
     .option('--json', 'print JSON')
     .addHelpText(
       'after',
       `
-Nothing in the folder is changed. Files become hard links where the file system and their owner allow that, and copies
-elsewhere; all are compared with their digests. Done again, it takes over what has come since. It works beside a running
+Nothing in the source is changed. Files become hard links where the file system and their owner allow that, and copies
+elsewhere, as what comes out of a bucket, or goes into one; all are compared with their digests. Done again, it takes over what has come since. It works beside a running
 server, and before the first start.
 The exit code is 1 when something could not be taken over, each of which is told; a tag that stays is no failure.
 
 Examples:
   entrepot import distribution --dry-run /var/lib/registry
-  entrepot import distribution /var/lib/registry /etc/entrepot/config.yml`,
+  entrepot import distribution /var/lib/registry /etc/entrepot/config.yml
+  entrepot import distribution /etc/docker/registry/config.yml /etc/entrepot/config.yml`,
     )
-    .action(async (folder: string, file: string | undefined, options: Options) => {
-      const source = resolve(folder)
+    .action(async (path: string, file: string | undefined, options: Options) => {
+      const source = resolve(path)
       const isDryRun = options.dryRun === true
       const run = isDryRun ? tryOut(source, file) : importInto(source, file, options.updateTags === true)
       const { counts, failures } = await printTransfer({ run, describe: countsText }, options.json === true)

@@ -24,6 +24,7 @@ import { address, formatAddress } from './values.ts'
 
 export { type AwsEnvironment, readAwsEnvironment } from './aws-environment.ts'
 export { type Address, formatAddress } from './values.ts'
+export { readDistributionStorage } from './distribution-storage.ts'
 export { parsePostgresUrl } from './postgres-url.ts'
 export { ConfigError, type ConfigProblem, formatProblem } from './problems.ts'
 

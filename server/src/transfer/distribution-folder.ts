@@ -1,14 +1,10 @@
 import type { Dirent } from 'node:fs'
-import { opendir, readFile, stat } from 'node:fs/promises'
+import { open, opendir, readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Digest, digestAlgorithm, digestHex, isDigest } from '@entrepot/oci'
+import { FileIntake, type FileOrder, type FileOutcome } from '#core/blobs'
 import { isAbsence } from '#platform/disk'
-
-/** A repository as CNCF distribution keeps it. */
-export interface SourceRepository {
-  readonly name: string
-  readonly path: string
-}
+import type { DistributionSource, SourceRepository } from './distribution-source.ts'
 
 /**
  * The folder of CNCF distribution's `filesystem` driver (distribution, registry/storage/paths.go):
@@ -20,7 +16,9 @@ export interface SourceRepository {
  *
  * A link is a file that says a digest. Nothing here is ever changed.
  */
-export class DistributionFolder {
+export class DistributionFolder implements DistributionSource {
+  readonly files = undefined
+  readonly #intake = new FileIntake(undefined)
   readonly #root: string
 
   private constructor(root: string) {
@@ -46,12 +44,10 @@ export class DistributionFolder {
     yield* repositoriesIn(join(this.#root, 'repositories'), '')
   }
 
-  /** The digests of a repository's blobs; of anything else the name of the folder. */
   layers({ path }: SourceRepository): AsyncGenerator<string> {
     return digestsIn(join(path, '_layers'))
   }
 
-  /** The digests of a repository's manifests; of anything else the name of the folder. */
   revisions({ path }: SourceRepository): AsyncGenerator<string> {
     return digestsIn(join(path, '_manifests', 'revisions'))
   }
@@ -60,30 +56,25 @@ export class DistributionFolder {
     for await (const entry of foldersIn(join(path, '_manifests', 'tags'))) yield entry.name
   }
 
-  /** What a tag's link says; undefined where there is none. @throws the error of a link that cannot be read */
   async readTag({ path }: SourceRepository, tag: string): Promise<string | undefined> {
     return readLink(join(path, '_manifests', 'tags', tag, 'current', 'link'))
   }
 
-  /** The file that says that a repository has a blob. */
   layerLink({ path }: SourceRepository, digest: Digest): string {
     return join(path, '_layers', digestAlgorithm(digest), digestHex(digest), 'link')
   }
 
-  /** Whether a manifest's link says its digest; undefined where there is none. @throws the error of reading it */
   async hasRevision({ path }: SourceRepository, digest: Digest): Promise<boolean | undefined> {
     const folder = join(path, '_manifests', 'revisions', digestAlgorithm(digest), digestHex(digest))
     const text = await readLink(join(folder, 'link'))
     return text === undefined ? undefined : text === digest
   }
 
-  /** Where the bytes of a digest are. */
   content(digest: Digest): string {
     const hex = digestHex(digest)
     return join(this.#root, 'blobs', digestAlgorithm(digest), hex.slice(0, 2), hex, 'data')
   }
 
-  /** The digests of all content, whoever needs it. */
   async *contents(): AsyncGenerator<Digest> {
     const blobs = join(this.#root, 'blobs')
     for await (const algorithm of foldersIn(blobs)) {
@@ -94,6 +85,31 @@ export class DistributionFolder {
         }
       }
     }
+  }
+
+  async size(digest: Digest): Promise<number | undefined> {
+    return stat(this.content(digest)).then(
+      (status) => status.size,
+      () => undefined,
+    )
+  }
+
+  async read(digest: Digest, maxBytes: number): Promise<Buffer | undefined | null> {
+    try {
+      const file = await open(this.content(digest))
+      try {
+        return (await file.stat()).size > maxBytes ? undefined : await file.readFile()
+      } finally {
+        await file.close()
+      }
+    } catch (error) {
+      if (isAbsence(error)) return null
+      throw error
+    }
+  }
+
+  async compare(orders: readonly FileOrder[]): Promise<FileOutcome[]> {
+    return this.#intake.prepare(orders, Number.POSITIVE_INFINITY)
   }
 }
 

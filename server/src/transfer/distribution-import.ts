@@ -1,7 +1,12 @@
 import { type Digest, isDigest, isTag, parseRepositoryName, RegistryError } from '@entrepot/oci'
 import type { AdoptableFile, Adoption, RefusedFile } from '#core/blobs'
 import { findImported, importBlobs, importManifests, importTags, type ManifestDependencies } from '#formats/oci'
-import { DistributionFolder, type SourceRepository } from './distribution-folder.ts'
+import {
+  type DistributionSource,
+  type DistributionStorage,
+  openDistribution,
+  type SourceRepository,
+} from './distribution-source.ts'
 import { type Listener, Report, type SkipReason } from './events.ts'
 import { ImportCounts } from './import-counts.ts'
 import { inGroups, inLanes } from './lanes.ts'
@@ -15,7 +20,7 @@ const BLOBS_PER_GROUP = 512
 const TAGS_PER_GROUP = 200
 
 export interface ImportOptions {
-  /** The folder that is imported, as an absolute path. */
+  /** The folder that is imported, or the file with the configuration of its registry, as an absolute path. */
   readonly source: string
   /** Whether tags that stand for something else here follow the source; otherwise they stay. */
   readonly isUpdatingTags: boolean
@@ -25,6 +30,8 @@ export interface ImportOptions {
 export interface ImportDependencies extends ManifestDependencies {
   /** The largest manifest that is taken, in bytes. */
   readonly maxManifestBytes: number
+  /** Where a registry of CNCF distribution keeps everything, as its configuration in a file says. */
+  readonly readStorage: (file: string) => DistributionStorage
 }
 
 /** Why a file was refused, in the words of a report; undefined for what was deleted at the source. */
@@ -37,37 +44,37 @@ export const REASONS: Readonly<Record<RefusedFile['kind'], SkipReason | undefine
 }
 
 /**
- * Takes over the folder of CNCF distribution: repository by repository, first blobs, then manifests from the bottom up,
+ * Takes over what CNCF distribution has stored: repository by repository, first blobs, then manifests from the bottom up,
  * then tags, so that whatever is there can be pulled when the import is cut off. What is there already is passed over.
- * @throws when there is no registry in the folder, and when the import is aborted or cannot be written.
+ * @throws when there is no registry, and when the import is aborted or cannot be written.
  */
 export async function importDistribution(
   dependencies: ImportDependencies,
   options: ImportOptions & { readonly signal: AbortSignal },
   tell: Listener<ImportCounts>,
 ): Promise<void> {
-  const folder = await DistributionFolder.open(options.source)
+  const origin = await openDistribution(options.source, dependencies.readStorage)
   const report = new Report(new ImportCounts(), tell)
-  const step = new RepositoryImport(dependencies, folder, { report, options })
+  const step = new RepositoryImport(dependencies, origin, { report, options })
   await report.during(async () => {
-    await inLanes(folder.repositories(), REPOSITORY_LANES, async (repository) => step.import(repository))
+    await inLanes(origin.repositories(), REPOSITORY_LANES, async (repository) => step.import(repository))
   })
 }
 
 class RepositoryImport {
   readonly #dependencies: ImportDependencies
-  readonly #folder: DistributionFolder
+  readonly #origin: DistributionSource
   readonly #report: Report<ImportCounts>
   readonly #isUpdatingTags: boolean
   readonly #signal: AbortSignal
 
   constructor(
     dependencies: ImportDependencies,
-    folder: DistributionFolder,
+    origin: DistributionSource,
     { report, options }: { report: Report<ImportCounts>; options: ImportOptions & { readonly signal: AbortSignal } },
   ) {
     this.#dependencies = dependencies
-    this.#folder = folder
+    this.#origin = origin
     this.#report = report
     this.#isUpdatingTags = options.isUpdatingTags
     this.#signal = options.signal
@@ -76,11 +83,11 @@ class RepositoryImport {
   async import(repository: SourceRepository): Promise<void> {
     if (!(await isNameAllowed(repository.name, this.#report))) return
     this.#report.counts.repositories++
-    await inLanes(inGroups(this.#folder.layers(repository), BLOBS_PER_GROUP), BLOB_LANES, async (digests) =>
+    await inLanes(inGroups(this.#origin.layers(repository), BLOBS_PER_GROUP), BLOB_LANES, async (digests) =>
       this.#importBlobs(repository, digests),
     )
     await this.#importManifests(repository)
-    for await (const tags of inGroups(this.#folder.tags(repository), TAGS_PER_GROUP)) {
+    for await (const tags of inGroups(this.#origin.tags(repository), TAGS_PER_GROUP)) {
       await this.#importTags(repository, tags)
     }
   }
@@ -90,20 +97,20 @@ class RepositoryImport {
     const files: AdoptableFile[] = []
     for (const digest of digests) {
       if (isDigest(digest)) {
-        const namedIn = this.#folder.layerLink(repository, digest)
-        files.push({ digest, namedIn, source: this.#folder.content(digest) })
+        const namedIn = this.#origin.layerLink(repository, digest)
+        files.push({ digest, namedIn, source: this.#origin.content(digest) })
       } else {
         const message = 'this is not a digest that can be verified'
         await this.#report.skip({ reason: 'name-not-allowed', repository: repository.name, digest, message })
       }
     }
-    const adoption = await importBlobs(this.#dependencies, repository.name, files)
+    const adoption = await importBlobs(this.#dependencies, repository.name, files, this.#origin.files)
     this.#report.counts.blobs += adoption.linked + adoption.copied + adoption.present
     await this.#count(repository, adoption)
   }
 
   async #importManifests(repository: SourceRepository): Promise<void> {
-    const manifests = new SourceManifests(this.#folder, repository, {
+    const manifests = new SourceManifests(this.#origin, repository, {
       maxBytes: this.#dependencies.maxManifestBytes,
       skip: async (skipped) => this.#report.skip(skipped),
     })
@@ -114,7 +121,12 @@ class RepositoryImport {
     }
     for await (const group of manifests.inOrder(isWanted)) {
       this.#signal.throwIfAborted()
-      const { adoption, imported, refused } = await importManifests(this.#dependencies, repository.name, group)
+      const { adoption, imported, refused } = await importManifests(
+        this.#dependencies,
+        repository.name,
+        group,
+        this.#origin.files,
+      )
       this.#report.counts.manifests += imported
       await this.#count(repository, adoption)
       for (const { digest, message } of refused) {
@@ -125,7 +137,7 @@ class RepositoryImport {
 
   async #importTags(repository: SourceRepository, names: readonly string[]): Promise<void> {
     this.#signal.throwIfAborted()
-    const tags = await readTags(this.#folder, repository, { names, report: this.#report })
+    const tags = await readTags(this.#origin, repository, { names, report: this.#report })
     const outcomes = await importTags(this.#dependencies, repository.name, {
       tags,
       isUpdating: this.#isUpdatingTags,
@@ -169,7 +181,7 @@ export async function isNameAllowed(name: string, report: Report<ImportCounts>):
 
 /** What tags stand for at the source; what cannot be read is told. */
 export async function readTags(
-  folder: DistributionFolder,
+  origin: DistributionSource,
   repository: SourceRepository,
   { names, report }: { names: readonly string[]; report: Report<ImportCounts> },
 ): Promise<Map<string, Digest>> {
@@ -180,7 +192,7 @@ export async function readTags(
       await report.skip({ reason: 'name-not-allowed', ...where, message: 'this is not a tag' })
       continue
     }
-    const digest = await folder.readTag(repository, tag).catch((error: unknown) => String(error))
+    const digest = await origin.readTag(repository, tag).catch((error: unknown) => String(error))
     // Distribution leaves the folder of a tag that was deleted.
     if (digest === undefined) continue
     if (isDigest(digest)) tags.set(tag, digest)

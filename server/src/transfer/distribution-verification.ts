@@ -1,8 +1,11 @@
-import { stat } from 'node:fs/promises'
 import { type Digest, isDigest, RegistryError } from '@entrepot/oci'
-import { FileIntake } from '#core/blobs'
 import { checkUrls, childDigests, judgeChildren, type ManifestPolicy, type ReadManifest } from '#formats/oci'
-import { DistributionFolder, type SourceRepository } from './distribution-folder.ts'
+import {
+  type DistributionSource,
+  type DistributionStorage,
+  openDistribution,
+  type SourceRepository,
+} from './distribution-source.ts'
 import { isNameAllowed, readTags, REASONS } from './distribution-import.ts'
 import { type Listener, Report, type Skipped } from './events.ts'
 import { ImportCounts } from './import-counts.ts'
@@ -15,48 +18,52 @@ const GROUP_SIZE = 512
 type Children = Map<Digest, { sizeBytes: number; nesting: number }>
 
 /**
- * Tells what an import of a folder of CNCF distribution into an empty registry would do. All content is read once and
+ * Tells what an import of what CNCF distribution has stored into an empty registry would do. All content is read once and
  * compared with its digest, and every link, manifest and tag is looked at; nothing is written, and no registry is needed.
- * @throws when there is no registry in the folder.
+ * @throws when there is no registry.
  */
 export async function verifyDistribution(
-  options: { source: string; policy: ManifestPolicy; maxManifestBytes: number },
+  options: {
+    source: string
+    policy: ManifestPolicy
+    maxManifestBytes: number
+    readStorage: (file: string) => DistributionStorage
+  },
   tell: Listener<ImportCounts>,
 ): Promise<void> {
-  const folder = await DistributionFolder.open(options.source)
+  const origin = await openDistribution(options.source, options.readStorage)
   const report = new Report(new ImportCounts(), tell)
-  const verification = new Verification(folder, report, options)
+  const verification = new Verification(origin, report, options)
   await report.during(async () => verification.run())
 }
 
 class Verification {
-  readonly #folder: DistributionFolder
+  readonly #origin: DistributionSource
   readonly #report: Report<ImportCounts>
   readonly #options: { policy: ManifestPolicy; maxManifestBytes: number }
-  readonly #intake = new FileIntake(undefined)
   /** What is wrong with content: told where a repository has it. */
   readonly #bad = new Map<Digest, Pick<Skipped, 'reason' | 'message'>>()
 
   constructor(
-    folder: DistributionFolder,
+    origin: DistributionSource,
     report: Report<ImportCounts>,
     options: { policy: ManifestPolicy; maxManifestBytes: number },
   ) {
-    this.#folder = folder
+    this.#origin = origin
     this.#report = report
     this.#options = options
   }
 
   async run(): Promise<void> {
-    await inLanes(inGroups(this.#folder.contents(), GROUP_SIZE), LANES, async (digests) => this.#readContents(digests))
-    for await (const repository of this.#folder.repositories()) {
+    await inLanes(inGroups(this.#origin.contents(), GROUP_SIZE), LANES, async (digests) => this.#readContents(digests))
+    for await (const repository of this.#origin.repositories()) {
       if (await isNameAllowed(repository.name, this.#report)) await this.#lookAt(repository)
     }
   }
 
   async #readContents(digests: readonly Digest[]): Promise<void> {
-    const orders = digests.map((digest) => ({ digest, namedIn: undefined, source: this.#folder.content(digest) }))
-    for (const outcome of await this.#intake.prepare(orders, Number.POSITIVE_INFINITY)) {
+    const orders = digests.map((digest) => ({ digest, namedIn: undefined, source: this.#origin.content(digest) }))
+    for (const outcome of await this.#origin.compare(orders)) {
       if (outcome.kind === 'prepared') this.#report.counts.bytes += outcome.sizeBytes
       else if (outcome.kind !== 'named') {
         const { kind, digest, message } = outcome
@@ -67,11 +74,11 @@ class Verification {
 
   async #lookAt(repository: SourceRepository): Promise<void> {
     this.#report.counts.repositories++
-    for await (const digests of inGroups(this.#folder.layers(repository), GROUP_SIZE)) {
+    for await (const digests of inGroups(this.#origin.layers(repository), GROUP_SIZE)) {
       await this.#lookAtBlobs(repository, digests)
     }
     const manifests: Children = new Map()
-    const source = new SourceManifests(this.#folder, repository, {
+    const source = new SourceManifests(this.#origin, repository, {
       maxBytes: this.#options.maxManifestBytes,
       skip: async (skipped) => this.#report.skip(skipped),
     })
@@ -79,8 +86,8 @@ class Verification {
       for (const read of group) await this.#lookAtManifest(repository, read, manifests)
     }
     this.#report.counts.manifests += manifests.size
-    for await (const names of inGroups(this.#folder.tags(repository), GROUP_SIZE)) {
-      for (const [tag, digest] of await readTags(this.#folder, repository, { names, report: this.#report })) {
+    for await (const names of inGroups(this.#origin.tags(repository), GROUP_SIZE)) {
+      for (const [tag, digest] of await readTags(this.#origin, repository, { names, report: this.#report })) {
         if (manifests.has(digest)) this.#report.counts.tags++
         else {
           const message = 'the tag stands for a manifest that is not there'
@@ -92,7 +99,7 @@ class Verification {
 
   async #lookAtBlobs(repository: SourceRepository, digests: readonly string[]): Promise<void> {
     const orders = digests.filter((digest) => isDigest(digest)).map((digest) => this.#nameOrder(repository, digest))
-    const outcomes = await this.#intake.prepare(orders, Number.POSITIVE_INFINITY)
+    const outcomes = await this.#origin.compare(orders)
     const { name } = repository
     for (const digest of digests.filter((digest) => !isDigest(digest))) {
       const message = 'this is not a digest that can be verified'
@@ -107,14 +114,14 @@ class Verification {
       } else if (bad !== undefined) {
         await this.#report.skip({ ...bad, repository: name, digest })
       } else if ((await this.#sizeOf(digest)) === undefined) {
-        const message = `there is no content: ${this.#folder.content(digest)}`
+        const message = `there is no content: ${this.#origin.content(digest)}`
         await this.#report.skip({ reason: 'content-missing', repository: name, digest, message })
       } else this.#report.counts.blobs++
     }
   }
 
   #nameOrder(repository: SourceRepository, digest: Digest) {
-    return { digest, namedIn: this.#folder.layerLink(repository, digest), source: undefined }
+    return { digest, namedIn: this.#origin.layerLink(repository, digest), source: undefined }
   }
 
   async #lookAtManifest(repository: SourceRepository, read: ReadManifest, manifests: Children): Promise<void> {
@@ -124,7 +131,7 @@ class Verification {
     const orders = childDigests(manifest)
       .filter((child) => !known.has(child))
       .map((child) => this.#nameOrder(repository, child))
-    for (const outcome of await this.#intake.prepare(orders, Number.POSITIVE_INFINITY)) {
+    for (const outcome of await this.#origin.compare(orders)) {
       const sizeBytes = outcome.kind === 'named' ? await this.#sizeOf(outcome.digest) : undefined
       if (sizeBytes !== undefined) blobSizes.set(outcome.digest, sizeBytes)
     }
@@ -142,9 +149,6 @@ class Verification {
   /** The size of whole content in bytes; undefined where there is none. */
   async #sizeOf(digest: Digest): Promise<number | undefined> {
     if (this.#bad.has(digest)) return undefined
-    return stat(this.#folder.content(digest)).then(
-      (status) => status.size,
-      () => undefined,
-    )
+    return this.#origin.size(digest)
   }
 }

@@ -1,9 +1,7 @@
-import { open } from 'node:fs/promises'
 import { type Digest, digestAlgorithm, isDigest, type Manifest, parseManifest, RegistryError } from '@entrepot/oci'
 import { digestOf } from '#core/blobs'
 import { childDigests, type ReadManifest } from '#formats/oci'
-import { isAbsence } from '#platform/disk'
-import type { DistributionFolder, SourceRepository } from './distribution-folder.ts'
+import type { DistributionSource, SourceRepository } from './distribution-source.ts'
 import type { Skipped } from './events.ts'
 
 /** Manifests that are read at once, at most: they may have some megabytes each. */
@@ -11,7 +9,7 @@ const GROUP_SIZE = 64
 
 /** Reads the manifests of one repository in the order in which they can be stored. */
 export class SourceManifests {
-  readonly #folder: DistributionFolder
+  readonly #origin: DistributionSource
   readonly #repository: SourceRepository
   readonly #maxBytes: number
   readonly #skip: (skipped: Skipped) => Promise<void>
@@ -21,11 +19,11 @@ export class SourceManifests {
    * @param options.skip is told of what is not to be imported.
    */
   constructor(
-    folder: DistributionFolder,
+    origin: DistributionSource,
     repository: SourceRepository,
     options: { maxBytes: number; skip: (skipped: Skipped) => Promise<void> },
   ) {
-    this.#folder = folder
+    this.#origin = origin
     this.#repository = repository
     this.#maxBytes = options.maxBytes
     this.#skip = options.skip
@@ -59,7 +57,7 @@ export class SourceManifests {
 
   async *#digests(): AsyncGenerator<Digest[]> {
     let group: Digest[] = []
-    for await (const digest of this.#folder.revisions(this.#repository)) {
+    for await (const digest of this.#origin.revisions(this.#repository)) {
       if (isDigest(digest)) group.push(digest)
       else await this.#refuse('name-not-allowed', digest, 'this is not a digest that can be verified')
       if (group.length < GROUP_SIZE) continue
@@ -75,13 +73,14 @@ export class SourceManifests {
   }
 
   async #read(digest: Digest): Promise<ReadManifest | undefined> {
-    const isNamed = await this.#folder.hasRevision(this.#repository, digest).catch(() => false)
+    const isNamed = await this.#origin.hasRevision(this.#repository, digest).catch(() => false)
     // Distribution leaves the folder of a manifest that was deleted.
     if (isNamed === undefined) return undefined
     if (!isNamed) return this.#refuse('link-unreadable', digest, 'the link of the manifest does not say its digest')
-    const source = this.#folder.content(digest)
+    const source = this.#origin.content(digest)
     try {
-      const bytes = await readUpTo(source, this.#maxBytes)
+      const bytes = await this.#origin.read(digest, this.#maxBytes)
+      if (bytes === null) return await this.#refuse('content-missing', digest, `there is no content: ${source}`)
       if (bytes === undefined) {
         return await this.#refuse('manifest-refused', digest, `it has more than ${this.#maxBytes} bytes`)
       }
@@ -92,7 +91,6 @@ export class SourceManifests {
       return { digest, source, namedIn: undefined, manifest: parse(bytes) }
     } catch (error) {
       if (error instanceof RegistryError) return this.#refuse('manifest-refused', digest, error.message)
-      if (isAbsence(error)) return this.#refuse('content-missing', digest, `there is no content: ${source}`)
       return this.#refuse('content-unreadable', digest, error instanceof Error ? error.message : String(error))
     }
   }
@@ -106,14 +104,4 @@ export class SourceManifests {
 /** Distribution keeps no type beside the document: what it says itself counts. */
 function parse(bytes: Buffer): Manifest {
   return parseManifest(bytes, undefined)
-}
-
-/** All bytes of a file; undefined where there are more than `maxBytes`. */
-async function readUpTo(path: string, maxBytes: number): Promise<Buffer | undefined> {
-  const file = await open(path)
-  try {
-    return (await file.stat()).size > maxBytes ? undefined : await file.readFile()
-  } finally {
-    await file.close()
-  }
 }

@@ -4,6 +4,7 @@ import { findStoredSizes, insertBlobs } from './blob-rows.ts'
 import type { ContentTurns } from './content-turns.ts'
 import type { FileOrder, FileOutcome, PreparedFile, RefusedFile } from './file-intake.ts'
 import type { BlobStore, FileAdoption } from './store.ts'
+import { type SourceFiles, UploadedFiles } from './uploaded-files.ts'
 import { contentGone } from './upload-refusals.ts'
 
 /** What is verified before it is made known, so that an import that is cut off has not much to do again. */
@@ -52,10 +53,11 @@ export class BlobAdoption {
   /**
    * Stores files, each of another digest, in steps that are each durable. Content that is there is not read again.
    * @param record is given those of each step with their sizes in bytes, in the transaction that makes them known.
+   * @param from what reads the files, where they are not files of this machine.
    * @throws what `record` throws, and the store's error when it cannot be written to.
    */
-  async adopt(files: readonly AdoptableFile[], record: RecordContents): Promise<Adoption> {
-    const { adoption } = this.#store
+  async adopt(files: readonly AdoptableFile[], record: RecordContents, from?: SourceFiles): Promise<Adoption> {
+    const adoption = from === undefined ? this.#store.adoption : new UploadedFiles(this.#store, from)
     const report: Adoption = { linked: 0, copied: 0, present: 0, bytes: 0, refused: [] }
     let rest = files
     while (rest.length > 0) {

@@ -16,6 +16,7 @@ import type { ContentTurns } from './content-turns.ts'
 import { type ContentPolicy, Contents, type ServedContent } from './contents.ts'
 import { deleteUnneeded, findUnneeded } from './garbage-rows.ts'
 import type { BlobStore } from './store.ts'
+import type { SourceFiles } from './uploaded-files.ts'
 import type { Uploads } from './uploads.ts'
 
 /** How many repositories are looked at for a blob that is mounted without saying from where. */
@@ -43,7 +44,7 @@ export interface Blobs {
    */
   store<Result>(digest: Digest, bytes: Uint8Array, work: (transaction: Transaction) => Promise<Result>): Promise<Result>
   /** Stores files of this machine without moving their bytes where that can be done; see `BlobAdoption.adopt`. */
-  adopt(files: readonly AdoptableFile[], record: RecordContents): Promise<Adoption>
+  adopt(files: readonly AdoptableFile[], record: RecordContents, from?: SourceFiles): Promise<Adoption>
   /** Gives a repository content that is known, as a push does. */
   give(transaction: Transaction, repositoryId: RepositoryId, digests: readonly Digest[]): Promise<void>
   /** All bytes of small content, verified; undefined if the store has lost or damaged it. */
@@ -113,7 +114,7 @@ export function createBlobs(dependencies: {
         return work(transaction)
       })
     },
-    adopt: async (files, record) => adoption.adopt(files, record),
+    adopt: async (files, record, from) => adoption.adopt(files, record, from),
     give: insertMemberships,
     load: async (digest, sizeBytes) => contents.load(digest, sizeBytes),
     open: async (digest, sizeBytes, isRead) => contents.open(digest, sizeBytes, isRead),

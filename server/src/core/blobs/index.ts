@@ -3,7 +3,7 @@
  * A repository has a blob because a row says so; the digest alone opens nothing.
  * This folder knows nothing of manifests, of HTTP, or of who is asking.
  */
-export type { AdoptableFile, Adoption } from './blob-adoption.ts'
+export type { AdoptableFile, Adoption, RecordContents } from './blob-adoption.ts'
 export { checkBlobRows } from './blob-check.ts'
 export {
   type Content,
@@ -19,7 +19,7 @@ export { findObject } from './s3-markers.ts'
 export { S3Inspector } from './s3-inspection.ts'
 export { checkS3Leftovers } from './s3-leftover-check.ts'
 export { ContentHash, digestOf } from './content-hash.ts'
-export { FileIntake, type RefusedFile } from './file-intake.ts'
+export { FileIntake, type FileOrder, type FileOutcome, type RefusedFile } from './file-intake.ts'
 export {
   findBlobSizes,
   findRepositoriesWithBlob,
@@ -42,6 +42,7 @@ export { checkLeftovers, listContentFiles } from './leftover-check.ts'
 export { blobMigrations } from './migrations.ts'
 export { blobFile, FilesystemStore } from './filesystem-store.ts'
 export { S3Store } from './s3-store.ts'
+export { type SourceFiles, UploadedFiles } from './uploaded-files.ts'
 export { startUploadPurging } from './upload-purging.ts'
 export { type BlobStore } from './store.ts'
 export { UploadTurns } from './upload-turns.ts'

@@ -10,14 +10,28 @@ import type { BlobStore, FileAdoption } from './store.ts'
 const WIDTH = 8
 const READ_SIZE_BYTES = 1024 * 1024
 
-/** Files become content of a store that is no folder of this machine as uploads do: sent, and hashed on their way. */
-export class UploadedFiles implements FileAdoption {
-  readonly #store: BlobStore
-  /** Reads only the files that must say a digest. */
-  readonly #names = new FileIntake(undefined)
+/** Files that are read from anywhere. */
+export interface SourceFiles {
+  /** Whether the files that must say a digest do so; what must be said nowhere is named, too. */
+  checkNames(orders: readonly FileOrder[]): Promise<FileOutcome[]>
+  /** The bytes of a file, in memory that is not used again. */
+  read(source: string): AsyncIterable<Uint8Array>
+  /** Whether a read failed because there is no such file. */
+  isAbsence(error: unknown): boolean
+}
 
-  constructor(store: BlobStore) {
+/**
+ * Files become content as uploads do: sent, and hashed on their way. So it is where the store, or what the files come from,
+ * is no folder of this machine.
+ */
+export class UploadedFiles implements FileAdoption {
+  readonly #store: BlobStore | undefined
+  readonly #files: SourceFiles
+
+  /** @param store undefined to compare files with their digests, and nothing else. */
+  constructor(store: BlobStore | undefined, files: SourceFiles = new LocalFiles()) {
     this.#store = store
+    this.#files = files
   }
 
   async prepare(orders: readonly FileOrder[], maxBytes: number): Promise<FileOutcome[]> {
@@ -25,10 +39,7 @@ export class UploadedFiles implements FileAdoption {
     let bytes = 0
     while (outcomes.length < orders.length && bytes < maxBytes) {
       const group = orders.slice(outcomes.length, outcomes.length + WIDTH)
-      const names = await this.#names.prepare(
-        group.map((order) => ({ ...order, source: undefined })),
-        Number.POSITIVE_INFINITY,
-      )
+      const names = await this.#files.checkNames(group)
       const sent = await Promise.allSettled(
         group.map(async ({ digest, source }, index) => {
           const name = names[index]
@@ -52,7 +63,7 @@ export class UploadedFiles implements FileAdoption {
     for (let start = 0; start < files.length; start += WIDTH) {
       await Promise.all(
         files.slice(start, start + WIDTH).map(async ({ copy, digest, sizeBytes }) => {
-          if (copy !== undefined) await this.#store.finishUpload(copy, digest, sizeBytes)
+          if (copy !== undefined) await this.#store?.finishUpload(copy, digest, sizeBytes)
         }),
       )
     }
@@ -61,7 +72,7 @@ export class UploadedFiles implements FileAdoption {
 
   async discard(outcomes: readonly FileOutcome[]): Promise<void> {
     for (const outcome of outcomes) {
-      if (outcome.kind === 'prepared' && outcome.copy !== undefined) await this.#store.removeUpload(outcome.copy)
+      if (outcome.kind === 'prepared' && outcome.copy !== undefined) await this.#store?.removeUpload(outcome.copy)
     }
   }
 
@@ -69,33 +80,55 @@ export class UploadedFiles implements FileAdoption {
     const id = randomUUID()
     const hash = new ContentHash(digestAlgorithm(digest))
     const reading: { failure: unknown } = { failure: undefined }
+    const chunks = noting(this.#files.read(source), reading)
     try {
-      await this.#store.appendUpload(id, 0, noting(source, reading), hash)
+      if (this.#store === undefined) for await (const chunk of chunks) await hash.update([chunk])
+      else await this.#store.appendUpload(id, 0, chunks, hash)
     } catch (error) {
-      await this.#store.removeUpload(id)
+      await this.#store?.removeUpload(id)
       if (reading.failure === undefined) throw error
-      return refused(digest, reading.failure)
+      return this.#refused(digest, reading.failure)
     }
     const actual = await hash.digest()
     if (actual === digest) {
-      return { kind: 'prepared', digest, source, sizeBytes: hash.sizeBytes, copy: id, identity: id }
+      const copy = this.#store === undefined ? undefined : id
+      return { kind: 'prepared', digest, source, sizeBytes: hash.sizeBytes, copy, identity: id }
     }
-    await this.#store.removeUpload(id)
+    await this.#store?.removeUpload(id)
     return { kind: 'damaged', digest, message: `the content ${source} has the digest ${actual}` }
+  }
+
+  #refused(digest: PreparedFile['digest'], error: unknown): RefusedFile {
+    const message = error instanceof Error ? error.message : String(error)
+    return { kind: this.#files.isAbsence(error) ? 'absent' : 'unreadable', digest, message }
+  }
+}
+
+/** Files of this machine. */
+class LocalFiles implements SourceFiles {
+  /** Reads only the files that must say a digest. */
+  readonly #names = new FileIntake(undefined)
+
+  async checkNames(orders: readonly FileOrder[]): Promise<FileOutcome[]> {
+    const named = orders.map((order) => ({ ...order, source: undefined }))
+    return this.#names.prepare(named, Number.POSITIVE_INFINITY)
+  }
+
+  read(source: string): AsyncIterable<Uint8Array> {
+    return createReadStream(source, { highWaterMark: READ_SIZE_BYTES })
+  }
+
+  isAbsence(error: unknown): boolean {
+    return isAbsence(error)
   }
 }
 
 /** The bytes of a file; of a read that fails it is noted that it was no write. */
-async function* noting(source: string, reading: { failure: unknown }): AsyncGenerator<Uint8Array> {
+async function* noting(chunks: AsyncIterable<Uint8Array>, reading: { failure: unknown }): AsyncGenerator<Uint8Array> {
   try {
-    yield* createReadStream(source, { highWaterMark: READ_SIZE_BYTES })
+    yield* chunks
   } catch (error) {
     reading.failure = error
     throw error
   }
-}
-
-function refused(digest: PreparedFile['digest'], error: unknown): RefusedFile {
-  const message = error instanceof Error ? error.message : String(error)
-  return { kind: isAbsence(error) ? 'absent' : 'unreadable', digest, message }
 }

@@ -1,5 +1,5 @@
 import { type Digest, type Manifest, RegistryError } from '@entrepot/oci'
-import type { AdoptableFile, Adoption } from '#core/blobs'
+import type { AdoptableFile, Adoption, RecordContents, SourceFiles } from '#core/blobs'
 import { ensureRepository, findRepositoryId, type RepositoryId } from '#core/repositories'
 import type { Connection, Transaction } from '#platform/database'
 import { checkChildren, checkUrls } from './manifest-checks.ts'
@@ -23,16 +23,21 @@ export interface RefusedManifest {
 /** What became of a tag: it stands for something else here and was left so, or there is no such manifest. */
 export type TagOutcome = 'put' | 'same' | 'kept' | 'unknown'
 
-/** Gives a repository blobs out of files; what is refused is told. */
+/**
+ * Gives a repository blobs out of files; what is refused is told.
+ * @param from what reads the files, where they are not files of this machine.
+ */
 export async function importBlobs(
   { blobs }: ManifestDependencies,
   repository: string,
   files: readonly AdoptableFile[],
+  from?: SourceFiles,
 ): Promise<Adoption> {
-  return blobs.adopt(files, async (transaction, sizes) => {
+  const record: RecordContents = async (transaction, sizes) => {
     if (sizes.size > 0)
       await blobs.give(transaction, await ensureRepository(transaction, repository), [...sizes.keys()])
-  })
+  }
+  return blobs.adopt(files, record, from)
 }
 
 /** Those of the digests that are manifests of the repository. */
@@ -51,6 +56,7 @@ export async function importManifests(
   dependencies: ManifestDependencies,
   repository: string,
   manifests: readonly ReadManifest[],
+  from?: SourceFiles,
 ): Promise<{ adoption: Adoption; imported: number; refused: RefusedManifest[] }> {
   const { database, blobs, policy } = dependencies
   const refused = new Map<Digest, string>()
@@ -69,7 +75,7 @@ export async function importManifests(
   for (const manifest of manifests) await check(database.read, manifest, known)
   const accepted = manifests.filter(({ digest }) => !refused.has(digest))
   const imported = new Set<Digest>()
-  const adoption = await blobs.adopt(accepted, async (transaction, sizes) => {
+  const record: RecordContents = async (transaction, sizes) => {
     const repositoryId = await ensureRepository(transaction, repository)
     for (const read of accepted) {
       const { digest, manifest } = read
@@ -81,7 +87,8 @@ export async function importManifests(
       await recordManifest(transaction, repositoryId, { digest, sizeBytes, manifest, children, tags: [] })
       imported.add(digest)
     }
-  })
+  }
+  const adoption = await blobs.adopt(accepted, record, from)
   await dependencies.inventory?.settle(repository, { manifests: [...imported], tags: [] })
   return { adoption, imported: imported.size, refused: [...refused].map(([digest, message]) => ({ digest, message })) }
 }
