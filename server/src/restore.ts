@@ -2,6 +2,8 @@ import { copyFile, mkdir, open, rename, rm } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { targetOf } from '#core/blobs'
 import { INSTANCES_TABLE, joinInstances } from '#core/instances'
+import type { Inventory } from '#core/inventory'
+import { InventoryKeeper } from '#formats/oci'
 import {
   appliedMigrations,
   borrowFolder,
@@ -67,15 +69,11 @@ export async function restore(
     const { file } = metadata
     const log = await createCommandLogger()
     await requireEmpty(config, { file, data, log })
-    const { store } = await openContentStore(config, data, () => {})
+    const { store, inventory } = await openContentStore(config, data, () => {})
     const report = new Report(new BackupCounts(), tell)
     await report.during(async () => {
-      await copyContents(
-        contentsIn(file, () => {}),
-        { from: place.contents, to: targetOf(store) },
-        report,
-      )
-      await placeMetadata(config, { file, data, log })
+      await copyContents(contentsIn(file), { from: place.contents, to: targetOf(store) }, report)
+      await placeMetadata(config, { file, data, log }, inventory)
     })
     return mark
   } finally {
@@ -126,14 +124,23 @@ async function tablesToCopy({ read }: DatabaseInspection): Promise<TableSize[]> 
   return (await tablesOf(read)).filter(({ table }) => table !== INSTANCES_TABLE)
 }
 
-/** Makes what was backed up the metadata that the configuration names, after all else. */
-async function placeMetadata(config: Config, { file, data, log }: Restored): Promise<void> {
+/** Makes what was backed up the metadata that the configuration names, after all else, such as the inventory in a bucket. */
+async function placeMetadata(
+  config: Config,
+  { file, data, log }: Restored,
+  inventory: Inventory | undefined,
+): Promise<void> {
   const copy = join(data, 'entrepot.db.restored')
   for (const ending of ['', '-wal', '-shm']) await rm(copy + ending, { force: true })
   await copyFile(file, copy)
   // A version that came after the backup changes the schema once.
   const upgraded = openSqlite(copy)
-  await migrate(upgraded, MIGRATIONS).finally(async () => upgraded.close())
+  try {
+    await migrate(upgraded, MIGRATIONS)
+    if (inventory !== undefined) await new InventoryKeeper({ read: upgraded.read, inventory, log }).sweep(() => false)
+  } finally {
+    await upgraded.close()
+  }
   const options = postgresOptions(config)
   if (options === undefined) {
     await placeFile(copy, data)

@@ -77,9 +77,12 @@ export async function assertWhole(client: RegistryClient, { name, bytes, descrip
   }
 }
 
-/** The ids of the backups in a folder. */
-export async function listBackups(folder: string): Promise<string[]> {
-  const { code, stdout, stderr } = await entrepot(['backup', '--list', '--json', folder])
+/**
+ * The ids of the backups in a place.
+ * @param env leads to it.
+ */
+export async function listBackups(place: string, env: Record<string, string> = {}): Promise<string[]> {
+  const { code, stdout, stderr } = await entrepot(['backup', '--list', '--json', place], { env })
   if (code !== 0) {
     assert.match(stderr, /there is no backup in /)
     return []

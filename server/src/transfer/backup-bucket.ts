@@ -2,6 +2,7 @@ import { createReadStream } from 'node:fs'
 import { mkdtemp, open, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { Readable } from 'node:stream'
 import type { Digest } from '@entrepot/oci'
 import { Bucket, ObjectReader, ObjectWriter, PartBudget, type S3Options } from '#platform/s3'
 import { BucketContents } from './backup-bucket-contents.ts'
@@ -54,8 +55,8 @@ export class BackupBucket implements BackupPlace {
     return {
       file,
       finish: async (mark) => {
-        await this.#send(file, metadataKey(id))
-        await this.#bucket.put(markKey(id), Buffer.from(formatMark(mark)))
+        await this.#send(createReadStream(file, { highWaterMark: READ_SIZE_BYTES }), metadataKey(id))
+        await this.#send(Readable.from([Buffer.from(formatMark(mark))]), markKey(id))
       },
       end: async () => rm(folder, { recursive: true }),
     }
@@ -108,16 +109,18 @@ export class BackupBucket implements BackupPlace {
     await this.contents.remove(digests)
   }
 
-  async #send(file: string, key: string): Promise<void> {
+  /** Writes an object. @throws when it is not there then, whatever the store has said. */
+  async #send(chunks: AsyncIterable<Buffer>, key: string): Promise<void> {
     const writer = new ObjectWriter(this.#bucket, key, new PartBudget(this.#bucket.partBytes))
     try {
-      const chunks: AsyncIterable<Buffer> = createReadStream(file, { highWaterMark: READ_SIZE_BYTES })
       for await (const chunk of chunks) await writer.add(chunk)
       await writer.end()
     } catch (error) {
       await writer.abort().catch(() => {})
       throw error
     }
+    if ((await this.#bucket.head(key))?.sizeBytes === writer.sizeBytes) return
+    throw new Error(`${key} was written to ${this.name}, and is not there: do it again`)
   }
 
   /** The bytes of an object; none where there is none. */

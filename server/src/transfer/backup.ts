@@ -23,8 +23,9 @@ const PAGE_SIZE = 500
 
 /** How much a backup has done, or a restore. */
 export class BackupCounts {
-  /** Contents that the backup names. */
+  /** Contents that the backup names, with their bytes. */
   contents = 0
+  namedBytes = 0
   copied = 0
   /** Contents that were there before. */
   present = 0
@@ -107,27 +108,26 @@ async function fill(
 ): Promise<void> {
   const { report, hold, signal, confirm, begun, id, createdAt } = work
   await source.database.copyTo(begun.file, source.migrations)
-  const total = { bytes: 0 }
-  const pages = contentsIn(begun.file, ({ sizeBytes }) => void (total.bytes += sizeBytes))
-  await copyContents(pages, { from: source.store, to: place.contents, signal }, report)
+  const skipped = await copyContents(contentsIn(begun.file), { from: source.store, to: place.contents, signal }, report)
+  // A store may have said so of what it does not have.
+  for await (const { digest } of missingIn(contentsIn(begun.file), place.contents)) {
+    signal.throwIfAborted()
+    if (!skipped.has(digest)) throw new Error(`${digest} was written to ${place.name}, and is not there: do it again`)
+  }
   await hold.confirm()
   confirm()
-  const { contents, skipped: missing } = report.counts
+  const { contents, namedBytes: bytes } = report.counts
   const metadata = await digestOfFile(begun.file)
-  await begun.finish({ id, createdAt, contents, bytes: total.bytes, missing, metadata })
+  await begun.finish({ id, createdAt, contents, bytes, missing: skipped.size, metadata })
 }
 
-/** All contents that a copy of the metadata names, in pages. @param onContent is called with each. */
-export async function* contentsIn(
-  file: string,
-  onContent: (content: Content) => void,
-): AsyncGenerator<readonly Content[]> {
+/** All contents that a copy of the metadata names, in pages. */
+export async function* contentsIn(file: string): AsyncGenerator<readonly Content[]> {
   const database = inspectSqlite(file, true)
   try {
     let after: Digest | undefined
     for (;;) {
       const page = await listContents(database.read, after, PAGE_SIZE)
-      for (const content of page) onContent(content)
       if (page.length > 0) yield page
       after = page.at(-1)?.digest
       if (page.length < PAGE_SIZE) return
@@ -137,38 +137,50 @@ export async function* contentsIn(
   }
 }
 
-/** Copies contents that the target lacks; those that the source lacks are told. */
+/**
+ * Copies contents that the target lacks; those that the source lacks are told.
+ * @returns those.
+ */
 export async function copyContents(
   pages: AsyncIterable<readonly Content[]>,
   { from, to, signal }: { from: ContentSource; to: ContentTarget; signal?: AbortSignal },
   report: Report<BackupCounts>,
-): Promise<void> {
+): Promise<Set<Digest>> {
   const { counts } = report
+  const skipped = new Set<Digest>()
   await inLanes(missingIn(pages, to, counts), LANES, async (content) => {
     signal?.throwIfAborted()
     const { digest, sizeBytes } = content
-    const outcome = await copyContent(from, to, content)
+    let outcome = await copyContent(from, to, content)
+    // What came wrong once may be right where it is.
+    if (outcome === 'damaged') outcome = await copyContent(from, to, content)
     if (outcome === 'copied') {
       counts.copied++
       counts.bytes += sizeBytes
       return
     }
+    skipped.add(digest)
     const reason = outcome === 'absent' ? 'content-missing' : 'content-damaged'
     const message = `the content of ${sizeBytes} bytes is ${outcome === 'absent' ? 'missing' : 'damaged'}: push it again`
     await report.skip({ reason, digest, message })
   })
+  return skipped
 }
 
-/** Those of the contents that the target does not have in their size. */
+/**
+ * Those of the contents that the target does not have in their size.
+ * @param counts what is looked at.
+ */
 async function* missingIn(
   pages: AsyncIterable<readonly Content[]>,
   to: ContentTarget,
-  counts: BackupCounts,
+  counts = new BackupCounts(),
 ): AsyncGenerator<Content> {
   for await (const page of pages) {
     const sizes = await to.sizes(page.map(({ digest }) => digest))
     for (const content of page) {
       counts.contents++
+      counts.namedBytes += content.sizeBytes
       if (sizes.get(content.digest) === content.sizeBytes) counts.present++
       else yield content
     }
