@@ -1,5 +1,5 @@
 import { createCommandLogger } from '#platform/log'
-import { type ImportCounts, type Listener, verifyDistribution } from '#transfer'
+import { type DistributionLocation, type ImportCounts, type Listener, verifyDistribution } from '#transfer'
 import type { Config } from './config/index.ts'
 import type { Management, ManagementOptions } from './running.ts'
 import { distributionStorage, manifestPolicy, socketPath } from './settings.ts'
@@ -31,13 +31,16 @@ export async function openManagement(config: Config, options: ManagementOptions)
 
 /**
  * Tells what importing what CNCF distribution has stored would do under a configuration, and changes nothing.
- * @param source its folder, or the file with its configuration, as an absolute path.
  * @throws when there is no registry.
  */
-export async function tryDistribution(config: Config, source: string, tell: Listener<ImportCounts>): Promise<void> {
+export async function tryDistribution(
+  config: Config,
+  location: DistributionLocation,
+  tell: Listener<ImportCounts>,
+): Promise<void> {
   await verifyDistribution(
     {
-      source,
+      ...location,
       policy: manifestPolicy(config),
       maxManifestBytes: config.limits.manifestsize,
       readStorage: distributionStorage,

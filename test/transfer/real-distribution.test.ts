@@ -129,9 +129,15 @@ test(
     const bucket = new HarmedBucket(minio, 'old/registry/docker/registry/v2')
     await bucket.put(`blobs/sha256/${hex.slice(0, 2)}/${hex}/data`, randomBlob(layer.length))
     const fresh = await startRegistry(t)
+    const access = {
+      AWS_ACCESS_KEY_ID: minio.storage.accesskey,
+      AWS_SECRET_ACCESS_KEY: minio.storage.secretkey,
+      AWS_ENDPOINT_URL: minio.storage.regionendpoint,
+      AWS_REGION: minio.storage.region,
+    }
     for (const options of [['--dry-run'], []]) {
-      const args = ['import', 'distribution', ...options, distribution.file]
-      const { code, stdout } = await entrepot(args, { env: folderOf(fresh) })
+      const args = ['import', 'distribution', ...options, `s3://${minio.storage.bucket}/old/registry`]
+      const { code, stdout } = await entrepot(args, { env: { ...folderOf(fresh), ...access } })
       assert.equal(code, 1)
       assert.match(stdout, new RegExp(`content-damaged: .*${digest}`))
     }

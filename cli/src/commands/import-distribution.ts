@@ -1,6 +1,6 @@
 import { resolve } from 'node:path'
 import { Command, Option } from 'commander'
-import type { ImportCounts } from '@entrepot/server/management'
+import type { ImportCounts, tryDistribution } from '@entrepot/server/management'
 import { withManagement } from '../management-client.ts'
 import { counted, sizeText } from '../size-text.ts'
 import { follow, printTransfer, type Transfer } from '../transfer-printer.ts'
@@ -17,7 +17,7 @@ export function importDistribution(): Command {
     .description(
       'take over the images of a CNCF distribution registry (registry:2, registry:3) out of its folder or bucket',
     )
-    .argument('<source>', 'its folder, or its config.yml, which says which folder or bucket of S3 it uses')
+    .argument('<source>', 'its folder, its config.yml, or s3://<bucket>/<rootdirectory>')
     .argument('[config.yml]', 'our file; without it what "entrepot serve" would use')
     .addOption(
       new Option('--dry-run', 'read and compare everything, and tell what an empty registry would take over').conflicts(
@@ -29,7 +29,8 @@ export function importDistribution(): Command {
     .addHelpText(
       'after',
       `
-Nothing in the source is changed. Files become hard links where the file system and their owner allow that, and copies
+Its config.yml says which folder or bucket it uses, and how that is reached; for s3:// the variables of the AWS tools say it
+(AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL). Nothing in the source is changed. Files become hard links where the file system and their owner allow that, and copies
 elsewhere, as what comes out of a bucket, or goes into one; all are compared with their digests. Done again, it takes over what has come since. It works beside a running
 server, and before the first start.
 The exit code is 1 when something could not be taken over, each of which is told; a tag that stays is no failure.
@@ -40,7 +41,7 @@ Examples:
   entrepot import distribution /etc/docker/registry/config.yml /etc/entrepot/config.yml`,
     )
     .action(async (path: string, file: string | undefined, options: Options) => {
-      const source = resolve(path)
+      const source = await locateSource(path)
       const isDryRun = options.dryRun === true
       const run = isDryRun ? tryOut(source, file) : importInto(source, file, options.updateTags === true)
       const { counts, failures } = await printTransfer({ run, describe: countsText }, options.json === true)
@@ -51,7 +52,16 @@ Examples:
 
 type Run = Transfer<ImportCounts>['run']
 
-function tryOut(source: string, file: string | undefined): Run {
+type Source = Parameters<typeof tryDistribution>[1]
+
+/** What is imported, as it was said on the command line and in the environment. */
+async function locateSource(path: string): Promise<Source> {
+  if (!path.startsWith('s3://')) return { source: resolve(path), access: {} }
+  const { readAwsEnvironment } = await import('@entrepot/server/config')
+  return { source: path, access: readAwsEnvironment() }
+}
+
+function tryOut(source: Source, file: string | undefined): Run {
   return async (hear) => {
     const { loadConfig } = await import('@entrepot/server/config')
     const { tryDistribution } = await import('@entrepot/server/management')
@@ -59,8 +69,8 @@ function tryOut(source: string, file: string | undefined): Run {
   }
 }
 
-function importInto(source: string, file: string | undefined, isUpdatingTags: boolean): Run {
-  const body = { source, ...(isUpdatingTags && { existingTags: 'update' }) }
+function importInto(source: Source, file: string | undefined, isUpdatingTags: boolean): Run {
+  const body = { ...source, ...(isUpdatingTags && { existingTags: 'update' }) }
   return async (hear) =>
     withManagement(file, async (client) => follow(client, { url: 'imports/distribution', body }, hear), {
       isCreating: true,

@@ -2,6 +2,7 @@ import { type Digest, isDigest, isTag, parseRepositoryName, RegistryError } from
 import type { AdoptableFile, Adoption, RefusedFile } from '#core/blobs'
 import { findImported, importBlobs, importManifests, importTags, type ManifestDependencies } from '#formats/oci'
 import {
+  type DistributionLocation,
   type DistributionSource,
   type DistributionStorage,
   openDistribution,
@@ -19,9 +20,7 @@ const BLOB_LANES = 3
 const BLOBS_PER_GROUP = 512
 const TAGS_PER_GROUP = 200
 
-export interface ImportOptions {
-  /** The folder that is imported, or the file with the configuration of its registry, as an absolute path. */
-  readonly source: string
+export interface ImportOptions extends DistributionLocation {
   /** Whether tags that stand for something else here follow the source; otherwise they stay. */
   readonly isUpdatingTags: boolean
 }
@@ -53,7 +52,7 @@ export async function importDistribution(
   options: ImportOptions & { readonly signal: AbortSignal },
   tell: Listener<ImportCounts>,
 ): Promise<void> {
-  const origin = await openDistribution(options.source, dependencies.readStorage)
+  const origin = await openDistribution(options, dependencies.readStorage)
   const report = new Report(new ImportCounts(), tell)
   const step = new RepositoryImport(dependencies, origin, { report, options })
   await report.during(async () => {

@@ -2,6 +2,7 @@ import { stat } from 'node:fs/promises'
 import type { Digest } from '@entrepot/oci'
 import type { FileOrder, FileOutcome, SourceFiles } from '#core/blobs'
 import { Bucket, type S3Options } from '#platform/s3'
+import { type BucketAccess, isBucketUrl, locateBucket } from './bucket-location.ts'
 import { DistributionBucket } from './distribution-bucket.ts'
 import { DistributionFolder } from './distribution-folder.ts'
 
@@ -47,22 +48,30 @@ export interface DistributionSource {
 /** Where a registry of CNCF distribution keeps everything, as its configuration says. */
 export type DistributionStorage = { readonly folder: string } | { readonly bucket: S3Options }
 
+/** Which registry of CNCF distribution is meant. */
+export interface DistributionLocation {
+  /** The absolute path of its folder, or of the file with its configuration; or `s3://<bucket>/<rootdirectory>`. */
+  readonly source: string
+  /** How such a bucket is reached. */
+  readonly access: BucketAccess
+}
+
 /**
  * Opens what CNCF distribution has stored.
- * @param path its folder, or the file with its configuration.
- * @param readStorage what such a file says.
+ * @param readStorage where a configuration in a file says that that is.
  * @throws when there is no registry.
  */
 export async function openDistribution(
-  path: string,
+  { source, access }: DistributionLocation,
   readStorage: (file: string) => DistributionStorage,
 ): Promise<DistributionSource> {
-  const isFile = await stat(path).then(
+  if (isBucketUrl(source)) return DistributionBucket.open(await Bucket.open(locateBucket(source, access)))
+  const isFile = await stat(source).then(
     (status) => status.isFile(),
     () => false,
   )
-  if (!isFile) return DistributionFolder.open(path)
-  const storage = readStorage(path)
+  if (!isFile) return DistributionFolder.open(source)
+  const storage = readStorage(source)
   if ('folder' in storage) return DistributionFolder.open(storage.folder)
   return DistributionBucket.open(await Bucket.open(storage.bucket))
 }

@@ -1,6 +1,7 @@
 import { type Digest, isDigest, RegistryError } from '@entrepot/oci'
 import { checkUrls, childDigests, judgeChildren, type ManifestPolicy, type ReadManifest } from '#formats/oci'
 import {
+  type DistributionLocation,
   type DistributionSource,
   type DistributionStorage,
   openDistribution,
@@ -23,15 +24,14 @@ type Children = Map<Digest, { sizeBytes: number; nesting: number }>
  * @throws when there is no registry.
  */
 export async function verifyDistribution(
-  options: {
-    source: string
+  options: DistributionLocation & {
     policy: ManifestPolicy
     maxManifestBytes: number
     readStorage: (file: string) => DistributionStorage
   },
   tell: Listener<ImportCounts>,
 ): Promise<void> {
-  const origin = await openDistribution(options.source, options.readStorage)
+  const origin = await openDistribution(options, options.readStorage)
   const report = new Report(new ImportCounts(), tell)
   const verification = new Verification(origin, report, options)
   await report.during(async () => verification.run())

@@ -3,10 +3,11 @@
  * stored is stored by the rooms that own it, under the same rules as a push.
  */
 export { BackupCounts, contentsIn, copyContents } from './backup.ts'
-export { type BackupLocation, type BucketAccess, openBackupPlace } from './backup-location.ts'
+export { type BackupLocation, openBackupPlace } from './backup-location.ts'
+export { type BucketAccess, isBucketUrl } from './bucket-location.ts'
 export { type BackupMark, listMarks, openSoundMetadata } from './backup-place.ts'
 export { verifyDistribution } from './distribution-verification.ts'
-export type { DistributionStorage } from './distribution-source.ts'
+export type { DistributionLocation, DistributionStorage } from './distribution-source.ts'
 export { type Listener, Report, type Skipped, type TransferEvent } from './events.ts'
 export type { ImportCounts } from './import-counts.ts'
 export { Transfers } from './transfers.ts'

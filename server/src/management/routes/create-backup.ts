@@ -1,9 +1,10 @@
 import { isAbsolute } from 'node:path'
 import { RegistryError } from '@entrepot/oci'
-import type { BucketAccess } from '#transfer'
+import { isBucketUrl } from '#transfer'
+import { accessIn } from '../bucket-access.ts'
 import type { ManagementRoute } from '../context.ts'
 import { sendEvents } from '../event-stream.ts'
-import { fieldOf, requiredField } from '../fields.ts'
+import { requiredField } from '../fields.ts'
 
 /** Makes a backup in a folder or a bucket, and tells how it goes on as lines of JSON. */
 export const createBackup: ManagementRoute = (context) => ({
@@ -12,7 +13,7 @@ export const createBackup: ManagementRoute = (context) => ({
   config: { right: 'manage', handler: 'management' },
   handler: async (request, reply) => {
     const target = requiredField(request.body, 'target')
-    if (!isAbsolute(target) && !target.startsWith('s3://')) {
+    if (!isAbsolute(target) && !isBucketUrl(target)) {
       throw new RegistryError('UNSUPPORTED', 'the "target" is no absolute path, and no "s3://<bucket>/<prefix>"', {
         status: 400,
       })
@@ -26,20 +27,3 @@ export const createBackup: ManagementRoute = (context) => ({
     return sendEvents(reply, async (tell, signal) => context.transfers.backup(options, tell, signal))
   },
 })
-
-/** How the bucket is reached; credentials are whole or not there. */
-function accessIn(body: unknown): BucketAccess {
-  const access: unknown = typeof body === 'object' && body !== null ? Reflect.get(body, 'access') : undefined
-  const given: unknown = typeof access === 'object' && access !== null ? Reflect.get(access, 'credentials') : undefined
-  const accessKeyId = fieldOf(given, 'accessKeyId')
-  const secretAccessKey = fieldOf(given, 'secretAccessKey')
-  const sessionToken = fieldOf(given, 'sessionToken')
-  return {
-    region: fieldOf(access, 'region'),
-    endpoint: fieldOf(access, 'endpoint'),
-    credentials:
-      accessKeyId === undefined || secretAccessKey === undefined
-        ? undefined
-        : { accessKeyId, secretAccessKey, ...(sessionToken !== undefined && { sessionToken }) },
-  }
-}
