@@ -12,6 +12,7 @@ import { ROWS } from './corruptions.ts'
 import { faultSeed } from './fault-seed.ts'
 import { expectFindings, expectSound, runFsck } from './fsck.ts'
 import { HarmedBucket, S3_CORRUPTIONS } from './s3-corruptions.ts'
+import { startS3Proxy } from '../s3-proxy.ts'
 import { byTier } from './tier.ts'
 import { pushVariedStore } from './varied-store.ts'
 
@@ -28,9 +29,9 @@ interface Place {
 }
 
 /** A registry with a folder of its own in the bucket, and its metadata in SQLite. */
-async function startInBucket(t: TestContext, maintenance: object = {}): Promise<Place> {
+async function startInBucket(t: TestContext, maintenance: object = {}, own: object = {}): Promise<Place> {
   const [minio, rootdirectory] = [await server(), randomUUID()]
-  const storage = { s3: { ...minio.storage, rootdirectory }, redirect: { disable: true }, maintenance }
+  const storage = { s3: { ...minio.storage, rootdirectory, ...own }, redirect: { disable: true }, maintenance }
   const registry = await startRegistry(t, { config: { storage } })
   const target = { config: join(dirname(registry.dataDirectory), 'config.yml') }
   const bucket = new HarmedBucket(minio, rootdirectory)
@@ -106,6 +107,19 @@ test(
     })
   },
 )
+
+test('a check asks the bucket once for each content, and for a page of names at a time', async (t) => {
+  if (!isMinioPresent(t)) return
+  const proxy = await startS3Proxy(t, (await server()).port)
+  const { client, target } = await startInBucket(t, {}, { regionendpoint: proxy.url })
+  const name = uniqueName('faults')
+  const pushed = await Promise.all(Array.from({ length: 60 }, async () => client.pushBlob(name, randomBlob(100))))
+  proxy.requests.length = 0
+  await expectSound(t, target, { isOnline: true, options: [] })
+  const count = (operation: string) => proxy.requests.filter((request) => request.operation === operation).length
+  assert.equal(count('head'), pushed.length)
+  assert.ok(count('list') < 20, `${count('list')} lists`)
+})
 
 test('what --quarantine moves away in a bucket is healed by pushing it again, beside a server and without', async (t) => {
   if (!isMinioPresent(t)) return

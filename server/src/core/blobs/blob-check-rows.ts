@@ -55,6 +55,21 @@ export async function listStoredRows(connection: Connection, after: number, limi
     .execute()
 }
 
+/** The same, after a digest, in the order of digests. */
+export async function listStoredRowsByDigest(
+  connection: Connection,
+  after: string,
+  limit: number,
+): Promise<StoredRow[]> {
+  return tables(connection)
+    .selectFrom('blobs')
+    .select(storedColumns(connection))
+    .where(sql<boolean>`digest > ${after}`)
+    .orderBy('digest')
+    .limit(limit)
+    .execute()
+}
+
 /** The row of stored content as it is now. */
 export async function findStoredRow(connection: Connection, digest: Digest): Promise<StoredRow | undefined> {
   return tables(connection)

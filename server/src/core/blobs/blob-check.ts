@@ -5,6 +5,7 @@ import {
   findStoredRow,
   listMembershipRows,
   listStoredRows,
+  listStoredRowsByDigest,
   listUploadRows,
   type MembershipRow,
   type OpenUploadRow,
@@ -46,7 +47,7 @@ export async function* checkBlobRows(check: BlobCheck): AsyncGenerator<Finding> 
 async function* checkStored(check: BlobCheck): AsyncGenerator<Finding> {
   const { database, references, isDeep, checked } = check
   const unused = { count: 0, sizeBytes: 0 }
-  for await (const page of pagesOf(async (after) => listStoredRows(database.read, after, PAGE_SIZE))) {
+  for await (const page of storedPages(check)) {
     const digests = page.map((row) => row.digest).filter((digest) => digest !== null && isDigest(digest))
     const owned = await references.findOwned(database.read, digests)
     const withoutMembership = new Set(await findWithoutMembership(database.read, digests))
@@ -76,6 +77,21 @@ async function* checkStored(check: BlobCheck): AsyncGenerator<Finding> {
       'content-unused',
       `${unused.count} contents (${unused.sizeBytes} bytes) belong to no repository: the garbage collector removes them`,
     )
+  }
+}
+
+/** The rows of stored content: in the order of the file, which damage disturbs the least, or in that of digests. */
+async function* storedPages({ database, inspector }: BlobCheck): AsyncGenerator<StoredRow[]> {
+  if (!inspector.isOrdered) {
+    yield* pagesOf(async (after) => listStoredRows(database.read, after, PAGE_SIZE))
+    return
+  }
+  for (let after: string | null | undefined = ''; typeof after === 'string';) {
+    const page: StoredRow[] = await listStoredRowsByDigest(database.read, after, PAGE_SIZE)
+    if (page.length > 0) yield page
+    const last: string | null | undefined = page.at(-1)?.digest
+    // An order that is damaged must not be followed for ever.
+    after = typeof last === 'string' && last > after ? last : undefined
   }
 }
 

@@ -21,6 +21,8 @@ export type ContentState =
 export interface ContentInspector {
   /** How many contents are worth being looked at at once. */
   readonly width: number
+  /** Whether looks cost less in the order of digests, in which the store lists them, too. */
+  readonly isOrdered: boolean
   /**
    * Looks at the content of a digest. What has another size than expected is hashed in any case, so that a wrong row is
    * not taken for wrong bytes.

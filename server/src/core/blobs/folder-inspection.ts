@@ -12,6 +12,7 @@ const READ_SIZE_BYTES = 1024 * 1024
 /** Reads and hashes what is in a data folder, one content after the other. */
 export class FolderInspector implements ContentInspector {
   readonly width = 1
+  readonly isOrdered = false
   readonly #blobs: string
   readonly #pace: ReadingPace
   /** One for all: a new one for each small file would cost more than reading it. */

@@ -9,13 +9,20 @@ import type { LeftoverOptions } from './store.ts'
 const NAMES = ['uploads/', 'digests/', 'quarantine/']
 /** So many digits of an object's id fit into a number. Two objects that share them only keep each other. */
 const ID_DIGITS = 12
+/** So many of these numbers are held at once, in some 80 MiB: of more objects only those with the same first digit. */
+const MAX_NAMED = 2_000_000
 
 /**
  * Aborts multipart uploads that were begun before a time, and removes objects that were written before it and have no
- * name: what a crash or a failing store has left. It takes about 40 bytes of memory for each object in the bucket.
+ * name: what a crash or a failing store has left.
+ * @param maxNamed how many objects are compared at once with the names.
  * @returns the keys
  */
-export async function removeS3Leftovers(bucket: Bucket, options: LeftoverOptions): Promise<string[]> {
+export async function removeS3Leftovers(
+  bucket: Bucket,
+  options: LeftoverOptions,
+  maxNamed = MAX_NAMED,
+): Promise<string[]> {
   const { before, isDryRun, isEnding } = options
   const removed: string[] = []
   for await (const multipart of bucket.listMultiparts(objectKey(''), before)) {
@@ -23,18 +30,34 @@ export async function removeS3Leftovers(bucket: Bucket, options: LeftoverOptions
     removed.push(multipart.key)
     if (!isDryRun) await bucket.abortMultipart(multipart)
   }
-  const unnamed = await findUnnamed(bucket, options)
+  const unnamed = await findUnnamed(bucket, options, { digits: '', maxNamed })
   for await (const { key, modifiedAt } of bucket.list(checkFolder)) if (modifiedAt < before) unnamed.add(key)
   if (isEnding()) return removed
   if (!isDryRun) await bucket.delete([...unnamed])
   return [...removed, ...unnamed]
 }
 
-async function findUnnamed(bucket: Bucket, { before, isEnding }: LeftoverOptions): Promise<Set<string>> {
+/** Objects without a name, of those whose ids begin with some digits. */
+async function findUnnamed(
+  bucket: Bucket,
+  options: LeftoverOptions,
+  part: { digits: string; maxNamed: number },
+): Promise<Set<string>> {
+  const { before, isEnding } = options
+  const { digits, maxNamed } = part
   const named = new Set<number>()
-  for await (const object of listNamed(bucket, isEnding)) named.add(numberOf(object))
+  for await (const object of listNamed(bucket, isEnding)) {
+    if (!object.startsWith(objectKey(digits))) continue
+    named.add(numberOf(object))
+    if (named.size <= maxNamed) continue
+    named.clear()
+    const parts = Array.from({ length: 16 }, (_, digit) => ({ digits: digits + digit.toString(16), maxNamed }))
+    const unnamed = new Set<string>()
+    for (const part of parts) for (const key of await findUnnamed(bucket, options, part)) unnamed.add(key)
+    return unnamed
+  }
   const unnamed = new Set<string>()
-  for await (const { key, modifiedAt } of bucket.list(objectKey(''))) {
+  for await (const { key, modifiedAt } of bucket.list(objectKey(digits))) {
     if (isEnding()) return unnamed
     if (modifiedAt < before && !named.has(numberOf(key))) unnamed.add(key)
   }

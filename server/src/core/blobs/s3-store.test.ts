@@ -7,6 +7,7 @@ import { Bucket } from '#platform/s3'
 import { isMinioPresent, type MinioServer, startMinio } from '../../../../test/minio-server.ts'
 import { testBlobStore } from './blob-store.contract.ts'
 import { digestOf } from './content-hash.ts'
+import { removeS3Leftovers } from './s3-leftovers.ts'
 import { segmentName } from './s3-names.ts'
 import { S3Store } from './s3-store.ts'
 
@@ -77,6 +78,24 @@ test('what belongs to no upload and no content is removed by its age, and everyt
   assert.deepEqual((await keysOf(bucket)).toSorted(), [...needed, ...lost].toSorted())
   await store.removeLeftovers({ before: future, isDryRun: false, isEnding })
   assert.deepEqual(await keysOf(bucket), needed)
+})
+
+test('more objects than are compared at once are compared in parts', async (t) => {
+  if (!isMinioPresent(t)) return
+  const bucket = await openBucket()
+  const store = new S3Store(bucket)
+  for (let count = 0; count < 12; count++) {
+    const bytes = randomBytes(10)
+    // The store frees what it is given.
+    await store.appendUpload('u', 0, Readable.from([Buffer.from(bytes)]))
+    await store.finishUpload('u', digestOf('sha256', bytes), bytes.byteLength)
+  }
+  const lost = Array.from({ length: 20 }, () => `objects/${randomUUID()}`)
+  for (const key of lost) await bucket.put(key, Buffer.from('left by a crash'))
+  const options = { before: Date.now() + 60_000, isDryRun: true, isEnding }
+  for (const maxNamed of [2, 5]) {
+    assert.deepEqual((await removeS3Leftovers(bucket, options, maxNamed)).toSorted(), lost.toSorted())
+  }
 })
 
 test('a multipart upload that was never completed is found by its age, and can be aborted, also twice', async (t) => {
