@@ -13,19 +13,26 @@ import { hasPostgres, type PostgresCluster, serverUser } from './postgres-cluste
 const START_TIMEOUT_MS = 10_000
 const HEADING = 'Through PgBouncer'
 
+/** Whether PgBouncer is on this machine. */
+export const hasPgBouncer = (): boolean => isInstalled('pgbouncer')
+
 /** Tells, and skips the test otherwise, whether PgBouncer and PostgreSQL can be started here. */
 export async function isPgBouncerPresent(t: TestContext): Promise<boolean> {
-  if (isInstalled('pgbouncer') && (await hasPostgres())) return true
+  if (hasPgBouncer() && (await hasPostgres())) return true
   skipUnlessRequired(t, 'PgBouncer or PostgreSQL is not installed')
   return false
 }
 
 /**
  * Makes a database as the guide says, and puts a PgBouncer with the guide's `pgbouncer.ini` in front of it: with another
- * port and in a temporary folder, all else as it stands there.
+ * port, in a temporary folder, and with all other databases of the server, all else as it stands there.
+ * @param t what it ends with.
  * @returns the URL of the database through PgBouncer.
  */
-export async function startPgBouncer(t: TestContext, cluster: PostgresCluster): Promise<string> {
+export async function startPgBouncer(
+  t: { after(end: () => Promise<void>): void },
+  cluster: PostgresCluster,
+): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'entrepot-pgbouncer-'))
   t.after(async () => rm(folder, { recursive: true, force: true }))
   const port = await freePort()
@@ -44,7 +51,8 @@ export async function startPgBouncer(t: TestContext, cluster: PostgresCluster): 
   const settings = blocks.find((block) => block.heading === HEADING && block.language === 'ini')
   assert.ok(settings !== undefined, 'the guide has no pgbouncer.ini')
   const file = join(folder, 'pgbouncer.ini')
-  await writeFile(file, here(settings.text))
+  const [line = ''] = /^entrepot = .*\n/m.exec(settings.text) ?? []
+  await writeFile(file, here(settings.text.replace(line, line + line.replace('entrepot', '*'))))
   await chmod(folder, 0o755)
   const { uid, gid } = serverUser()
   if (uid !== undefined && gid !== undefined) await chown(join(folder, 'userlist.txt'), uid, gid)

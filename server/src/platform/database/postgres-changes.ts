@@ -76,12 +76,13 @@ export class PostgresChanges {
 
   #hear(payload: string): void {
     const [id, beat] = payload.split(' ')
-    if (id !== this.#id) {
-      this.#version++
+    if (beat === undefined) {
+      // A commit of this process counts from before it is sent.
+      if (id !== this.#id) this.#version++
       return
     }
-    const sentAt = beat === undefined ? undefined : this.#sentAt.get(beat)
-    if (beat === undefined || sentAt === undefined) return
+    const sentAt = id === this.#id ? this.#sentAt.get(beat) : undefined
+    if (sentAt === undefined) return
     this.#sentAt.delete(beat)
     this.#heardAt = performance.now()
     // What came while nothing was known may have passed unheard.
