@@ -69,6 +69,12 @@ async function namesOf(connection: Connection): Promise<string[]> {
   return rows.map(({ name }) => name)
 }
 
+async function ensure(database: Database): Promise<void> {
+  await database.transaction(async (transaction) => {
+    if ((await countOf(transaction, 'shared')) === undefined) await insert(transaction, 'shared')
+  })
+}
+
 /** What every engine promises. */
 export const PROMISES: Promises = {
   'what was committed is read at once, from everywhere': async (tested) => {
@@ -129,10 +135,6 @@ export const PROMISES: Promises = {
 
   'who finds nothing and adds it is not told of a row that another one added meanwhile': async (tested) => {
     const databases = await openTwice(tested)
-    const ensure = async (database: Database) =>
-      database.transaction(async (transaction) => {
-        if ((await countOf(transaction, 'shared')) === undefined) await insert(transaction, 'shared')
-      })
     await Promise.all([...databases, ...databases].map(ensure))
     assert.deepEqual(await namesOf(databases[0].read), ['shared'])
   },

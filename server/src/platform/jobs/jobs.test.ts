@@ -4,7 +4,7 @@ import { jobMigrations } from './index.ts'
 import { PROMISES, type Stand } from './jobs.contract.ts'
 
 async function withStand(database: TestedDatabase, work: (stand: Stand) => Promise<void>): Promise<void> {
-  const stand: Stand = { open: database.open, runners: [] }
+  const stand: Stand = { open: async () => database.open(), runners: [] }
   await migrate(await database.open(), jobMigrations)
   try {
     await work(stand)
