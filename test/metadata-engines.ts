@@ -3,10 +3,11 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, suite, test, type TestContext } from 'node:test'
-import { pino } from 'pino'
 import { type Database, openPostgres, openSqlite } from '../server/src/platform/database/index.ts'
 import { hasPgBouncer, isPgBouncerPresent, startPgBouncer } from './pgbouncer.ts'
 import { hasPostgres, isPostgresPresent, type PostgresCluster, startPostgres } from './postgres-cluster.ts'
+
+type Logger = Parameters<typeof openPostgres>[1]
 
 /** An empty database of a test's own. */
 export interface TestedDatabase {
@@ -21,9 +22,13 @@ export type Promises = Readonly<Record<string, (database: TestedDatabase) => Pro
 
 /**
  * Tests promises on SQLite, on PostgreSQL, and on PostgreSQL through PgBouncer.
- * @param promisesToMany what holds where several processes work on one database.
+ * @param options.promisesToMany what holds where several processes work on one database.
+ * @param options.log takes what the databases have to say.
  */
-export async function testOnEngines(promises: Promises, promisesToMany: Promises = {}): Promise<void> {
+export async function testOnEngines(
+  promises: Promises,
+  { promisesToMany = {}, log }: { promisesToMany?: Promises; log: Logger },
+): Promise<void> {
   const cluster = (await hasPostgres()) ? await startPostgres({ fsync: 'off', max_connections: '300' }) : undefined
   after(async () => cluster?.remove())
   const pooler = cluster !== undefined && hasPgBouncer() ? await startPgBouncer({ after }, cluster) : undefined
@@ -39,7 +44,7 @@ export async function testOnEngines(promises: Promises, promisesToMany: Promises
     testAll({ ...promises, ...promisesToMany }, async (t) => {
       if (!(await isPostgresPresent(t)) || cluster === undefined) return undefined
       const server = { host: '127.0.0.1', port: cluster.port, user: 'postgres', password: undefined }
-      return { open: await createDatabase(cluster, server), isTold: true }
+      return { open: await createDatabase(cluster, server, log), isTold: true }
     })
   })
   suite('on PostgreSQL through PgBouncer', { concurrency: 4 }, () => {
@@ -47,7 +52,7 @@ export async function testOnEngines(promises: Promises, promisesToMany: Promises
       if (!(await isPgBouncerPresent(t)) || cluster === undefined || pooler === undefined) return undefined
       const { hostname, port, username, password } = new URL(pooler)
       const server = { host: hostname, port: Number(port), user: username, password }
-      return { open: await createDatabase(cluster, server), isTold: false }
+      return { open: await createDatabase(cluster, server, log), isTold: false }
     })
   })
 }
@@ -76,6 +81,7 @@ function testAll(promises: Promises, create: (t: TestContext) => Promise<TestedD
 async function createDatabase(
   cluster: PostgresCluster,
   { user, password, ...server }: { host: string; port: number; user: string; password: string | undefined },
+  log: Logger,
 ): Promise<() => Promise<Database>> {
   const name = `tested_${randomBytes(8).toString('hex')}`
   await cluster.run(`create database ${name} owner ${user}`)
@@ -89,5 +95,5 @@ async function createDatabase(
     statementTimeoutMs: 10_000,
     lockTimeoutMs: 5_000,
   }
-  return async () => openPostgres(options, pino({ enabled: false }))
+  return async () => openPostgres(options, log)
 }

@@ -6,6 +6,7 @@ import type { GarbageAnswer, GarbageRun, GarbageRunsAnswer } from '@entrepot/ser
 import { digestOf, imageDocument, indexDocument, mediaTypes, randomBlob, uniqueName } from '../content.ts'
 import { startRegistry, type TestRegistry, until } from '../harness.ts'
 import { RegistryClient } from '../registry-client.ts'
+import { knownDatabase } from '../test-database.ts'
 import { entrepot, temporaryFolder, writeConfig } from './command.ts'
 
 const SETTLE_MS = 20_000
@@ -25,6 +26,7 @@ async function start(
     JSON.stringify({
       version: '0.1',
       storage: { filesystem: { rootdirectory: registry.dataDirectory }, maintenance },
+      database: { url: knownDatabase(registry.dataDirectory) },
     }),
   )
   const text = async (...options: string[]) => {

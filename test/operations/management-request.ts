@@ -67,7 +67,7 @@ export async function runJson(registry: TestRegistry, args: readonly string[]): 
 }
 
 /** The environment in which `entrepot` works on what a registry has. */
-export function folderOf({ dataDirectory }: TestRegistry): Record<string, string> {
+export function folderOf({ dataDirectory }: Pick<TestRegistry, 'dataDirectory'>): Record<string, string> {
   return installationIn(dataDirectory, knownDatabase(dataDirectory))
 }
 

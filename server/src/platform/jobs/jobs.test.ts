@@ -1,3 +1,4 @@
+import { pino } from 'pino'
 import { migrate } from '#platform/database'
 import { testOnEngines, type TestedDatabase } from '../../../../test/metadata-engines.ts'
 import { jobMigrations } from './index.ts'
@@ -20,4 +21,5 @@ await testOnEngines(
       async (database: TestedDatabase) => withStand(database, work),
     ]),
   ),
+  { log: pino({ enabled: false }) },
 )
