@@ -10,13 +10,13 @@ import { renderMarkdown } from './report/markdown.ts'
 import { failuresOf, type RunRecord } from './report/run-record.ts'
 import { renderForTerminal } from './report/terminal.ts'
 import { type CaseResult, runWork } from './rounds.ts'
-import { findServerKinds } from './servers/kinds.ts'
+import { findScaledOutKinds, findServerKinds } from './servers/kinds.ts'
 import { killAllServers } from './servers/server.ts'
-import { ALL_WORK } from './work/all.ts'
+import { ALL_WORK, SCALED_OUT_WORK } from './work/all.ts'
 import { wrkVersion } from './work/request-load.ts'
 import type { Work } from './work/work.ts'
 
-const RESULTS_FILE = fileURLToPath(new URL('RESULTS.md', import.meta.url))
+const FOLDER = fileURLToPath(new URL('.', import.meta.url))
 
 try {
   process.exitCode = await main()
@@ -27,8 +27,8 @@ try {
 
 /** @returns 0, or 1 when a server failed */
 async function main(): Promise<number> {
-  const options = readOptions(process.argv.slice(2), RESULTS_FILE)
-  const works = ALL_WORK.map((make) => make(options))
+  const options = readOptions(process.argv.slice(2), FOLDER)
+  const works = (options.scaleOut ? SCALED_OUT_WORK : ALL_WORK).map((make) => make(options))
   if (options.help) {
     console.log(`${HELP}\nWork: ${works.map(({ name }) => name).join(', ')}`)
     return 0
@@ -43,7 +43,7 @@ async function main(): Promise<number> {
 }
 
 async function measure(options: Options, works: readonly Work[]): Promise<RunRecord> {
-  const { kinds, missing } = await findServerKinds()
+  const { kinds, missing } = options.scaleOut ? findScaledOutKinds() : await findServerKinds()
   const folder = await mkdtemp(join(tmpdir(), 'entrepot-bench-'))
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     process.once(signal, () => {

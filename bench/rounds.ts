@@ -29,7 +29,7 @@ export async function runWork(
 ): Promise<readonly CaseResult[]> {
   const workFolder = join(folder, work.name)
   const participants = kinds.filter((kind) =>
-    work.isOwn === true ? kind.name === 'entrepot' : kind.isRegistry || work.includesStaticFiles,
+    work.isOwn === true ? kind.name === 'entrepot' : kind.isRegistry || work.includesLimit,
   )
   const servers = await Promise.all(
     participants.map((kind) => Server.create(kind, join(workFolder, kind.name), work.isSecure === true)),
@@ -53,7 +53,7 @@ export async function runWork(
     }
     return results
   } finally {
-    await Promise.all(servers.map((server) => server.stop()))
+    await Promise.all(servers.map((server) => server.end()))
     await rm(workFolder, { recursive: true, force: true })
   }
 }

@@ -4,20 +4,21 @@ import type { ServerKind } from '../servers/kinds.ts'
 
 /** The whole report, as bench/RESULTS.md holds it. */
 export function renderMarkdown(run: RunRecord): string {
-  const peers = run.kinds.filter(({ name }) => name !== 'entrepot')
   return [
-    '# Entrepot beside its peers, measured in one run',
-    'Written by `npm run bench`. The figures say how the servers stood to each other on this machine at this hour, ' +
+    run.options.scaleOut
+      ? '# Entrepot on PostgreSQL and S3 beside Entrepot in a folder, measured in one run'
+      : '# Entrepot beside its peers, measured in one run',
+    `Written by \`npm run bench${run.options.scaleOut ? ' -- --scale-out' : ''}\`. The figures say how the servers stood to each other on this machine at this hour, ` +
       'and nothing about another machine.',
     describeRun(run),
     describeMethod(run),
-    '## Ratios\n\nAbove 1 Entrepot is faster, or needs less; below 1 the peer does. In small print: our own figure, and ' +
+    '## Ratios\n\nAbove 1 the first server is faster, or needs less; below 1 the peer does. In small print: our own figure, and ' +
       'the lowest and highest ratio of the rounds.',
     ...TABLES.map(({ title, units }) =>
       ratioTable(
         title,
         run.rows.filter((row) => units.includes(row.unit)),
-        peers,
+        run.kinds,
       ),
     ),
     describeRemarks(run),
@@ -44,9 +45,7 @@ function describeRun({ startedAt, minutes, machine, kinds, missing }: RunRecord)
 function describeMethod({ options, loadGenerator }: RunRecord): string {
   return `## Method
 
-- All servers run at the same time on this machine, on empty folders of the same disk, with the same configuration file
-  (filesystem storage, in-memory descriptor cache for those that have one, no access log, log level error, deleting
-  enabled); nginx serves the same bytes as plain files with sendfile and shows the limit.
+- All servers run at the same time on this machine, on empty folders of the same disk, ${describeSetup(options)}
 - Each case goes round the servers, A B C ... A B C ...: one warm-up round, then the counted rounds, ${options.rounds} unless
   the table says otherwise. A ratio is the median of the ratios of each round; treat a difference under a quarter as
   not shown. Measurements of memory, and of 64 clients at once, have a fresh process each, and so no warm-up.
@@ -63,10 +62,23 @@ function describeMethod({ options, loadGenerator }: RunRecord): string {
   (VmRSS), peaks are its high-water mark (VmHWM).`
 }
 
-function ratioTable(title: string, rows: readonly ComparisonRow[], peers: readonly ServerKind[]): string {
+function describeSetup({ scaleOut }: RunRecord['options']): string {
+  if (scaleOut) {
+    return `with the same settings
+  (no access log, log level error, deleting enabled, no redirects). PostgreSQL and MinIO run on it, too, with their default
+  settings, and their processor time and memory are not counted. To MinIO alone a blob is sent in four parts at a time by
+  the S3 client that Entrepot uses; Entrepot also hashes it.`
+  }
+  return `with the same configuration file
+  (filesystem storage, in-memory descriptor cache for those that have one, no access log, log level error, deleting
+  enabled); nginx serves the same bytes as plain files with sendfile and shows the limit.`
+}
+
+function ratioTable(title: string, rows: readonly ComparisonRow[], kinds: readonly ServerKind[]): string {
   if (rows.length === 0) return ''
+  const [first, ...peers] = kinds
   return `### ${title}\n\n${markdownTable(
-    ['Work', 'Entrepot', ...peers.map((peer) => `to ${peer.title}`)],
+    ['Work', first?.title ?? '', ...peers.map((peer) => `to ${peer.title}`)],
     rows.map((row) => [
       row.remark === undefined ? row.label : `${row.label} *`,
       figureCell(row, 'entrepot'),

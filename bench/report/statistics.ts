@@ -9,6 +9,8 @@ export type Unit =
   | 'ms p99 pull'
   | 'ms p99 push'
   | 'removals/s'
+  | 'times as many'
+  | 'times as many by cpu time'
 
 /** The ratios of one comparison: above 1 the first server is better, below 1 the second. */
 export interface Advantage {

@@ -8,14 +8,14 @@ export function renderForTerminal(run: RunRecord): string {
   const blocks = TABLES.flatMap(({ title, units }) => {
     const rows = run.rows.filter((row) => units.includes(row.unit))
     if (rows.length === 0) return []
-    const head = [title, 'Entrepot', ...peers.map((peer) => `x ${peer.title}`)]
+    const head = [title, run.kinds[0]?.title ?? '', ...peers.map((peer) => `x ${peer.title}`)]
     return [alignColumns([head, ...rows.map((row) => cellsOf(row, peers))])]
   })
   const missing = run.missing.map(({ title, reason }) => `No column for ${title}: ${reason}`)
   const failures = failuresOf(run).map((failure) => `FAILED: ${failure}`)
   return [
     ...blocks,
-    'Above 1 Entrepot is faster, or needs less. Medians of per-round ratios; under a quarter is noise.',
+    'Above 1 the first is faster, or needs less. Medians of per-round ratios; under a quarter is noise.',
     ...missing,
     ...failures,
   ].join('\n\n')

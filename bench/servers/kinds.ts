@@ -1,13 +1,12 @@
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import type { Certificate } from '../../test/operations/certificates.ts'
 import { findDistribution3 } from './distribution-module.ts'
 import { firstLineOf } from '../programs.ts'
+import { entrepotVersion, registryInFolder, scaledOutEntrepot } from './entrepot.ts'
+import { findMinio } from './minio.ts'
 
-const LAUNCHER = fileURLToPath(new URL('../../bin/entrepot', import.meta.url))
-
-export type KindName = 'entrepot' | 'distribution-2' | 'distribution-3' | 'nginx'
+export type KindName = 'entrepot' | 'entrepot-alone' | 'distribution-2' | 'distribution-3' | 'nginx' | 'minio'
 
 /** How to start one of the servers on a folder and a port. */
 export interface ServerKind {
@@ -15,7 +14,7 @@ export interface ServerKind {
   /** The head of its column. */
   readonly title: string
   readonly version: string
-  /** False for nginx, which only serves files: it shows the limit for downloads. */
+  /** False for what only keeps files or objects: nginx and MinIO show the limit. */
   readonly isRegistry: boolean
   /** Writes the configuration into the folder and gives the command that serves it, over TLS with a certificate. */
   configure(
@@ -23,6 +22,8 @@ export interface ServerKind {
     port: number,
     tls: Certificate | undefined,
   ): Promise<{ readonly file: string; readonly args: readonly string[] }>
+  /** Ends what `configure` has started beside the server. */
+  end?(folder: string): Promise<void>
 }
 
 /** A column that the tables do not have, and why. */
@@ -31,62 +32,45 @@ export interface MissingKind {
   readonly reason: string
 }
 
-/** Looks for Entrepot and its peers on this machine. Entrepot comes first. */
-export async function findServerKinds(): Promise<{ kinds: readonly ServerKind[]; missing: readonly MissingKind[] }> {
-  const entrepotVersion = firstLineOf(LAUNCHER, ['version'])?.replace(/^entrepot /, '') ?? 'unknown'
-  const commit = firstLineOf('git', [
-    '--no-optional-locks',
-    '-C',
-    join(LAUNCHER, '..'),
-    'describe',
-    '--always',
-    '--dirty',
-  ])
+/** What takes part in a run. The first is compared with the others. */
+export interface Field {
+  readonly kinds: readonly ServerKind[]
+  readonly missing: readonly MissingKind[]
+}
+
+/** Entrepot on PostgreSQL and MinIO, beside Entrepot in a folder, and MinIO without any registry. */
+export function findScaledOutKinds(): Field {
+  const version = entrepotVersion()
+  const minio = findMinio()
+  if (minio === undefined) throw new Error('the command `minio` is not installed')
+  const alone = { name: 'entrepot-alone', title: 'Entrepot on SQLite and a folder', version } as const
+  const scaledOut = { name: 'entrepot', title: 'Entrepot on PostgreSQL and MinIO', version } as const
+  return { kinds: [scaledOutEntrepot(scaledOut), registryInFolder(alone), minio], missing: [] }
+}
+
+/** Looks for Entrepot's peers on this machine. */
+export async function findServerKinds(): Promise<Field> {
   const dockerRegistryVersion = firstLineOf('docker-registry', ['--version'])
   const nginxVersion = firstLineOf('nginx', ['-v'])
   const distribution3 = await findDistribution3()
 
-  const kinds: ServerKind[] = [registry('entrepot', 'Entrepot', `${entrepotVersion}, commit ${commit}`, LAUNCHER)]
+  const kinds: ServerKind[] = [registryInFolder({ name: 'entrepot', title: 'Entrepot', version: entrepotVersion() })]
   const missing: MissingKind[] = []
   if (dockerRegistryVersion === undefined) {
     missing.push({ title: 'docker-registry 2.8.2', reason: 'the command `docker-registry` is not installed' })
   } else {
     const version = dockerRegistryVersion.split(' ').at(-1) ?? dockerRegistryVersion
-    kinds.push(registry('distribution-2', `docker-registry ${version.split('+')[0]}`, version, 'docker-registry'))
+    const title = `docker-registry ${version.split('+')[0]}`
+    kinds.push(registryInFolder({ name: 'distribution-2', title, version, file: 'docker-registry' }))
   }
   if ('missingBecause' in distribution3) {
     missing.push({ title: 'distribution 3.1.2', reason: distribution3.missingBecause })
   } else {
-    kinds.push(registry('distribution-3', 'distribution 3.1.2', distribution3.version, distribution3.file))
+    kinds.push(registryInFolder({ name: 'distribution-3', title: 'distribution 3.1.2', ...distribution3 }))
   }
   if (nginxVersion === undefined) missing.push({ title: 'nginx', reason: 'the command `nginx` is not installed' })
   else kinds.push(nginx(nginxVersion.replace('nginx version: ', '')))
   return { kinds, missing }
-}
-
-/** Entrepot reads the same configuration file as distribution, so all registries get the same one. */
-function registry(name: KindName, title: string, version: string, file: string): ServerKind {
-  return {
-    name,
-    title,
-    version,
-    isRegistry: true,
-    async configure(folder, port, tls) {
-      const config = {
-        version: '0.1',
-        log: { level: 'error', accesslog: { disabled: true } },
-        storage: {
-          filesystem: { rootdirectory: join(folder, 'data') },
-          delete: { enabled: true },
-          cache: { blobdescriptor: 'inmemory' },
-        },
-        http: { addr: `127.0.0.1:${port}`, secret: 'the same for every server', ...(tls !== undefined && { tls }) },
-      }
-      const configFile = join(folder, 'config.yml')
-      await writeFile(configFile, JSON.stringify(config, null, 2))
-      return { file, args: ['serve', configFile] }
-    },
-  }
 }
 
 function nginx(version: string): ServerKind {

@@ -89,6 +89,17 @@ export class Server {
     clearTimeout(killer)
   }
 
+  /** Ends the server, and what it needs. */
+  async end(): Promise<void> {
+    await this.stop()
+    await this.kind.end?.(this.#folder)
+  }
+
+  /** A further instance on the data of this one, not started yet. */
+  async createInstance(): Promise<Server> {
+    return new Server(this.kind, this.#folder, { port: await freePort(), isSecure: this.isSecure })
+  }
+
   /** Ends the server with SIGKILL, when it does not answer any more. */
   kill(): void {
     this.#child?.kill('SIGKILL')

@@ -26,7 +26,7 @@ function blobGetWork(sizes: readonly number[], isSecure: boolean): Work {
   const payloads = sizes.map(makePayload)
   return {
     name: isSecure ? 'blob-get-tls' : 'blob-get',
-    includesStaticFiles: true,
+    includesLimit: true,
     startsServers: false,
     isSecure,
     async prepare(server) {

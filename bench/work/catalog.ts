@@ -16,11 +16,11 @@ export const makeCatalogWork: MakeWork = (options) => {
   const [first = '', ...others] = names
   return {
     name: 'catalog',
-    includesStaticFiles: false,
+    includesLimit: false,
     startsServers: false,
     async prepare(server) {
       await withConnection(server, (connection) => pushImage(connection, first, IMAGE, TAG))
-      if (server.kind.name !== 'entrepot') return layOutRepositories(server.dataFolder, first, others)
+      if (server.kind.name.startsWith('distribution')) return layOutRepositories(server.dataFolder, first, others)
       await forEachOver(server, others, async (connection, name) => {
         for (const { digest } of IMAGE.blobs) await mountBlob(connection, name, { digest, from: first })
         await putManifest(connection, name, IMAGE.manifest, TAG)

@@ -36,7 +36,7 @@ export const makeGarbageCollectionWork: MakeWork = ({ quick }) => {
   const clients = `${PULLERS} clients pull and ${PUSHERS} push beside ${blobs} blobs`
   return {
     name: 'garbage-collection',
-    includesStaticFiles: false,
+    includesLimit: false,
     isOwn: true,
     startsServers: true,
     rounds: 1,

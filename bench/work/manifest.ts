@@ -14,7 +14,7 @@ export const makeManifestWork: MakeWork = ({ quick }) => {
   const connectionCounts = quick ? [16] : [1, 16, 64]
   return {
     name: 'manifest',
-    includesStaticFiles: false,
+    includesLimit: false,
     startsServers: false,
     prepare: (server) => withConnection(server, (connection) => pushImage(connection, REPOSITORY, IMAGE, TAG)),
     cases: [

@@ -16,7 +16,7 @@ export const makeMemoryWork: MakeWork = ({ quick, rounds }) => {
   const sizeBytes = (quick ? 16 : 100) * MIB
   return {
     name: 'memory',
-    includesStaticFiles: false,
+    includesLimit: false,
     startsServers: true,
     rounds: quick ? 1 : Math.min(rounds, 3),
     skipsWarmUp: true,

@@ -34,7 +34,7 @@ export const makeStreamedPushWork: MakeWork = ({ quick }) =>
 function pushWork(name: string, upload: Upload, loads: readonly Load[]) {
   return {
     name,
-    includesStaticFiles: false,
+    includesLimit: false,
     startsServers: false,
     prepare: async () => {},
     cases: loads.map((load) => pushCase(name.replace('-', ' '), upload, load)),

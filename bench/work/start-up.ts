@@ -3,7 +3,7 @@ import type { MakeWork } from './work.ts'
 /** From the start of the process to its first 200 for GET /v2/, on a folder that it has used before. */
 export const makeStartUpWork: MakeWork = ({ quick, rounds }) => ({
   name: 'start-up',
-  includesStaticFiles: false,
+  includesLimit: false,
   startsServers: true,
   rounds: quick ? rounds : Math.max(rounds, 11),
   prepare: async () => {},

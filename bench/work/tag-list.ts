@@ -22,7 +22,7 @@ export const makeTagListWork: MakeWork = (options) => {
   const large = { name: 'bench/many-tags', tags: countedNames('v', options.tags) }
   return {
     name: 'tag-list',
-    includesStaticFiles: false,
+    includesLimit: false,
     startsServers: false,
     async prepare(server) {
       await pushTags(server, small)
@@ -67,7 +67,7 @@ function unsortedTagsOf({ kind }: Server, tags: readonly string[]): readonly str
 async function pushTags(server: Server, { name, tags }: TaggedRepository): Promise<void> {
   const [first = '', ...others] = tags
   await withConnection(server, (connection) => pushImage(connection, name, IMAGE, first))
-  if (server.kind.name !== 'entrepot') return layOutTags(server.dataFolder, name, first, others)
+  if (server.kind.name.startsWith('distribution')) return layOutTags(server.dataFolder, name, first, others)
   const { digest } = IMAGE.manifest
   const pushes = Array.from({ length: Math.ceil(others.length / TAGS_PER_PUSH) }, (_, index) => {
     const tagsOfPush = others.slice(index * TAGS_PER_PUSH, (index + 1) * TAGS_PER_PUSH)

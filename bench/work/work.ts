@@ -27,8 +27,8 @@ export interface Work {
   /** For `--only`. */
   readonly name: string
   readonly cases: readonly Case[]
-  /** True when nginx takes part, as the limit. */
-  readonly includesStaticFiles: boolean
+  /** True when what is no registry takes part, as the limit. */
+  readonly includesLimit: boolean
   /** True when no peer can do it: the figures then stand alone. */
   readonly isOwn?: boolean
   /** True when the cases start and stop the server themselves; else it runs from before `prepare` to the end. */
