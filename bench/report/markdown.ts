@@ -66,7 +66,7 @@ function describeSetup({ scaleOut }: RunRecord['options']): string {
   if (scaleOut) {
     return `with the same settings
   (no access log, log level error, deleting enabled, no redirects). PostgreSQL and MinIO run on it, too, with their default
-  settings, and their processor time and memory are not counted. To MinIO alone a blob is sent in four parts at a time by
+  settings, but that PostgreSQL looks each second instead of each minute how its tables have grown, and their processor time and memory are not counted. To MinIO alone a blob is sent in four parts at a time by
   the S3 client that Entrepot uses; Entrepot also hashes it.`
   }
   return `with the same configuration file

@@ -55,13 +55,16 @@ export function scaledOutEntrepot(kind: RegistryKind): ServerKind {
   }
 }
 
+/** It looks each minute what has grown, and chooses other plans then; here nobody waits for that. */
+const POSTGRES_SETTINGS = { autovacuum_naptime: '1s' }
+
 interface Backing {
   readonly postgres: PostgresCluster
   readonly minio: MinioServer
 }
 
 async function startBacking(folder: string): Promise<Backing> {
-  const [postgres, minio] = await Promise.all([startPostgres(), startMinio()])
+  const [postgres, minio] = await Promise.all([startPostgres(POSTGRES_SETTINGS), startMinio()])
   await symlink(minio.folder, join(folder, 'data'))
   return { postgres, minio }
 }

@@ -47,17 +47,22 @@ export async function publishRepository(transaction: Transaction, id: Repository
     .execute()
 }
 
+const selectNames = prepareQuery<{ after: string; limit: number }, { name: string }>(
+  ['after', 'limit'],
+  (connection, { after, limit }) =>
+    connection
+      .withTables<RepositoryTables>()
+      .selectFrom('repositories')
+      .select('name')
+      .where('name', '>', after)
+      .where('published_at', 'is not', null)
+      .orderBy('name')
+      .limit(limit),
+)
+
 /** Up to `limit` names of published repositories after `after`, in the order of their bytes. */
 export async function listRepositoryNames(connection: Connection, after: string, limit: number): Promise<string[]> {
-  const rows = await connection
-    .withTables<RepositoryTables>()
-    .selectFrom('repositories')
-    .select('name')
-    .where('name', '>', after)
-    .where('published_at', 'is not', null)
-    .orderBy('name')
-    .limit(limit)
-    .execute()
+  const rows = await selectNames(connection, { after, limit })
   return rows.map((row) => row.name)
 }
 

@@ -97,6 +97,19 @@ export async function findTagsOf(
   return rows.map((row) => row.name)
 }
 
+const selectNames = prepareQuery<{ repositoryId: RepositoryId; after: string; limit: number }, { name: string }>(
+  ['repositoryId', 'after', 'limit'],
+  (connection, { repositoryId, after, limit }) =>
+    connection
+      .withTables<TagTables>()
+      .selectFrom('tags')
+      .select('name')
+      .where('repository_id', '=', repositoryId)
+      .where('name', '>', after)
+      .orderBy('name')
+      .limit(limit),
+)
+
 /** Up to `limit` tags after `after`, in the order of their bytes. */
 export async function listTagNames(
   connection: Connection,
@@ -104,14 +117,6 @@ export async function listTagNames(
   after: string,
   limit: number,
 ): Promise<string[]> {
-  const rows = await connection
-    .withTables<TagTables>()
-    .selectFrom('tags')
-    .select('name')
-    .where('repository_id', '=', repositoryId)
-    .where('name', '>', after)
-    .orderBy('name')
-    .limit(limit)
-    .execute()
+  const rows = await selectNames(connection, { repositoryId, after, limit })
   return rows.map((row) => row.name)
 }
