@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { after, test, type TestContext } from 'node:test'
 import { run } from '../clients/programs.ts'
 import { digestOf, randomBlob, uniqueName } from '../content.ts'
+import { HarmedBucket } from '../faults/s3-corruptions.ts'
 import { freePort, startRegistry, until } from '../harness.ts'
 import { isMinioPresent, type MinioServer, startMinio } from '../minio-server.ts'
 import { isPostgresPresent, startPostgres } from '../postgres-cluster.ts'
@@ -231,4 +232,30 @@ test('an upload goes on on another instance, which serves it, too', async (t) =>
   assert.ok((await second.get(`/v2/${name}/blobs/${digest}`)).body.equals(content))
   await one.start()
   assert.ok((await first.get(`/v2/${name}/blobs/${digest}`)).body.equals(content))
+})
+
+test('content that is pulled as a whole is read once, and compared with its digest on its way', async (t) => {
+  if (!isMinioPresent(t)) return
+  const proxy = await startS3Proxy(t, (await server()).port)
+  const s3 = { ...(await place('read-once')), regionendpoint: proxy.url }
+  const registry = await startRegistry(t, { config: { storage: { s3, redirect: { disable: true } } } })
+  const client = new RegistryClient(registry.url)
+  const name = uniqueName()
+  const contents = [randomBlob(3 * MIB), randomBlob(3 * MIB)]
+  const [whole, damaged] = await Promise.all(contents.map(async (bytes) => client.pushBlob(name, bytes)))
+  assert.ok(whole !== undefined && damaged !== undefined)
+  const reads = () => proxy.requests.filter(({ operation }) => operation === 'get').length
+  assert.ok((await client.get(`/v2/${name}/blobs/${whole.digest}`)).body.equals(contents[0] ?? Buffer.alloc(0)))
+  assert.equal(reads(), 1)
+  const bucket = new HarmedBucket(await server(), 'read-once')
+  await bucket.put((await bucket.markerOf(damaged.digest)).object, randomBlob(3 * MIB))
+  // Nothing is remembered of the object that was there.
+  await registry.stop()
+  await registry.start()
+  await assert.rejects(async () => (await fetch(`${registry.url}/v2/${name}/blobs/${damaged.digest}`)).arrayBuffer())
+  await until(
+    async () => (await client.head(`/v2/${name}/blobs/${damaged.digest}`)).status === 404,
+    20_000,
+    () => registry.output(),
+  )
 })
