@@ -1,5 +1,13 @@
 import type { Generated } from 'kysely'
-import { checkedValues, type Connection, prepareQuery, type Transaction } from '#platform/database'
+import {
+  checkedValues,
+  type Connection,
+  type JoinedNames,
+  joinNames,
+  prepareQuery,
+  splitNames,
+  type Transaction,
+} from '#platform/database'
 
 /** What rows refer to; names may be given anew, ids never are. */
 export type RepositoryId = number
@@ -47,23 +55,25 @@ export async function publishRepository(transaction: Transaction, id: Repository
     .execute()
 }
 
-const selectNames = prepareQuery<{ after: string; limit: number }, { name: string }>(
+const selectNames = prepareQuery<{ after: string; limit: number }, JoinedNames>(
   ['after', 'limit'],
   (connection, { after, limit }) =>
-    connection
-      .withTables<RepositoryTables>()
-      .selectFrom('repositories')
-      .select('name')
-      .where('name', '>', after)
-      .where('published_at', 'is not', null)
-      .orderBy('name')
-      .limit(limit),
+    joinNames(
+      connection,
+      connection
+        .withTables<RepositoryTables>()
+        .selectFrom('repositories')
+        .select('name')
+        .where('name', '>', after)
+        .where('published_at', 'is not', null)
+        .orderBy('name')
+        .limit(limit),
+    ),
 )
 
 /** Up to `limit` names of published repositories after `after`, in the order of their bytes. */
 export async function listRepositoryNames(connection: Connection, after: string, limit: number): Promise<string[]> {
-  const rows = await selectNames(connection, { after, limit })
-  return rows.map((row) => row.name)
+  return splitNames(await selectNames(connection, { after, limit }))
 }
 
 export async function findRepositoryName(connection: Connection, id: RepositoryId): Promise<string | undefined> {

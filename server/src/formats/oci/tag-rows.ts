@@ -1,6 +1,14 @@
 import type { Digest } from '@entrepot/oci'
 import type { RepositoryId } from '#core/repositories'
-import { type Connection, partsOf, prepareQuery, type Transaction } from '#platform/database'
+import {
+  type Connection,
+  type JoinedNames,
+  joinNames,
+  partsOf,
+  prepareQuery,
+  splitNames,
+  type Transaction,
+} from '#platform/database'
 
 export type TagTables = {
   tags: { repository_id: RepositoryId; name: string; digest: Digest; updated_at: number }
@@ -97,17 +105,20 @@ export async function findTagsOf(
   return rows.map((row) => row.name)
 }
 
-const selectNames = prepareQuery<{ repositoryId: RepositoryId; after: string; limit: number }, { name: string }>(
+const selectNames = prepareQuery<{ repositoryId: RepositoryId; after: string; limit: number }, JoinedNames>(
   ['repositoryId', 'after', 'limit'],
   (connection, { repositoryId, after, limit }) =>
-    connection
-      .withTables<TagTables>()
-      .selectFrom('tags')
-      .select('name')
-      .where('repository_id', '=', repositoryId)
-      .where('name', '>', after)
-      .orderBy('name')
-      .limit(limit),
+    joinNames(
+      connection,
+      connection
+        .withTables<TagTables>()
+        .selectFrom('tags')
+        .select('name')
+        .where('repository_id', '=', repositoryId)
+        .where('name', '>', after)
+        .orderBy('name')
+        .limit(limit),
+    ),
 )
 
 /** Up to `limit` tags after `after`, in the order of their bytes. */
@@ -117,6 +128,5 @@ export async function listTagNames(
   after: string,
   limit: number,
 ): Promise<string[]> {
-  const rows = await selectNames(connection, { repositoryId, after, limit })
-  return rows.map((row) => row.name)
+  return splitNames(await selectNames(connection, { repositoryId, after, limit }))
 }
