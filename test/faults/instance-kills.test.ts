@@ -7,7 +7,7 @@ import { areProgramsPresent } from '../clients/programs.ts'
 import { freePort } from '../harness.ts'
 import { entrepot } from '../operations/command.ts'
 import { isPostgresPresent } from '../postgres-cluster.ts'
-import { assertContent } from '../registry-client.ts'
+import { assertContent, type RegistryClient } from '../registry-client.ts'
 import { expectSound, runFsck } from './fsck.ts'
 import { startInstances } from './instances.ts'
 import { startLoadBalancer } from './load-balancer.ts'
@@ -95,6 +95,15 @@ async function pull(origin: string, acknowledged: Acknowledged, isOver: () => bo
   return pulled
 }
 
+/** Asserts that all that was acknowledged is pulled, from each of the instances in turn. */
+async function assertKept(clients: readonly RegistryClient[], contents: Acknowledged['contents']): Promise<void> {
+  for (const [number, [path, content]] of [...contents].entries()) {
+    const client = clients[number % clients.length]
+    assert.ok(client !== undefined)
+    assertContent(await client.get(path), content)
+  }
+}
+
 test('of instances behind nginx one is killed every second under load: nothing that was acknowledged is lost, and the others go on', async (t) => {
   if (!(await isPostgresPresent(t)) || !areProgramsPresent(t, ['nginx'])) return
   const port = await freePort()
@@ -132,14 +141,39 @@ test('of instances behind nginx one is killed every second under load: nothing t
   )
   assert.ok(contents.size > 10 && pulled > 10)
   assert.ok(longestMs < RECOVERY_MS, `nothing was acknowledged for ${longestMs} ms`)
-  for (const [number, [path, content]] of [...contents].entries()) {
-    const client = clients[number % clients.length]
-    assert.ok(client !== undefined)
-    assertContent(await client.get(path), content)
-  }
+  await assertKept(clients, contents)
   await expectSound(t, { config: configFile }, { isOnline: true })
   await Promise.all(registries.map(async (registry) => registry.stop()))
   await expectSound(t, { config: configFile })
+})
+
+test('instances behind nginx that are ended and started one after the other refuse only what was on its way to them', async (t) => {
+  if (!(await isPostgresPresent(t)) || !areProgramsPresent(t, ['nginx'])) return
+  const port = await freePort()
+  const origin = `http://127.0.0.1:${port}`
+  const { registries, clients } = await startInstances(t, 3, { http: { host: origin } })
+  await startLoadBalancer(
+    t,
+    port,
+    registries.map(({ host }) => host),
+  )
+  const acknowledged = new Acknowledged()
+  let isOver = false
+  const pushing = Array.from({ length: 4 }, async () => push(origin, acknowledged, () => isOver))
+  const rounds = byTier({ quick: 1, ci: 5, release: 100 })
+  for (let round = 0; round < rounds; round++) {
+    for (const registry of registries) {
+      assert.equal(await registry.stop(), 0, registry.output())
+      await registry.start()
+    }
+  }
+  isOver = true
+  await Promise.all(pushing)
+  const { contents, unavailable } = acknowledged
+  t.diagnostic(`${contents.size} blobs and manifests were acknowledged, ${unavailable} requests answered with 503`)
+  // Each client has one request under way.
+  assert.ok(unavailable <= rounds * registries.length * pushing.length)
+  await assertKept(clients, contents)
 })
 
 test('fsck that needs the database for itself is refused while an instance works, and runs beside it with --online', async (t) => {
