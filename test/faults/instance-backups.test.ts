@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
-import { test } from 'node:test'
+import { test, type TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { entrepot, temporaryFolder } from '../operations/command.ts'
@@ -89,19 +89,40 @@ test('a backup whose hold has lapsed is none', async (t) => {
 
 test('what a killed backup holds is removed when its hold lapses, and not before', async (t) => {
   if (!(await isPostgresPresent(t))) return
-  const { clients, configFile, runSql } = await startInstances(t, 1, { storage: { maintenance: NO_GRACE } })
+  const { collectContents, runSql } = await startWithGarbage(t)
+  await runSql(`insert into garbage_holds (id, held_until) values ('killed', ${IN_A_MINUTE})`)
+  assert.equal(await collectContents(), 3)
+  await runSql(`update garbage_holds set held_until = held_until - 60001`)
+  assert.equal(await collectContents(), 0)
+})
+
+test('a collector waits for a hold that is being taken', async (t) => {
+  if (!(await isPostgresPresent(t))) return
+  const { collectContents, runSql } = await startWithGarbage(t)
+  const taken = runSql(
+    `begin; insert into garbage_holds (id, held_until) values ('taken', ${IN_A_MINUTE}); select pg_sleep(4); commit`,
+  )
+  await sleep(300)
+  assert.equal(await collectContents(), 3)
+  await taken
+})
+
+const IN_A_MINUTE = 'extract(epoch from clock_timestamp()) * 1000 + 60000'
+
+/** An instance with an image that nothing needs any more; how many contents a run of the collector leaves. */
+async function startWithGarbage(t: TestContext) {
+  // Nobody collects but who is told to.
+  const garbagecollection = { ...NO_GRACE.garbagecollection, enabled: false }
+  const maintenance = { ...NO_GRACE, garbagecollection }
+  const { clients, configFile, runSql } = await startInstances(t, 1, { storage: { maintenance } })
   const [client] = clients
   assert.ok(client)
-  const { descriptor } = await client.pushImage('team/app')
-  await client.delete(`/v2/team/app/manifests/${descriptor.digest}`)
-  const inAMinute = 'extract(epoch from clock_timestamp()) * 1000 + 60000'
+  const { name, descriptor } = await pushBesideCollector(client, 'team/app')
+  await client.delete(`/v2/${name}/manifests/${descriptor.digest}`)
   const collectContents = async () => {
     const { code, stderr } = await entrepot(['gc', '--now', '--json', configFile])
     assert.equal(code, 0, stderr)
     return Number(await runSql('select count(*) from blobs'))
   }
-  await runSql(`insert into garbage_holds (id, held_until) values ('killed', ${inAMinute})`)
-  assert.equal(await collectContents(), 3)
-  await runSql(`update garbage_holds set held_until = held_until - 60001`)
-  assert.equal(await collectContents(), 0)
-})
+  return { collectContents, runSql }
+}
