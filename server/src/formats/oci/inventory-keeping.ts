@@ -28,6 +28,7 @@ export class InventoryKeeper {
   readonly #read: Connection
   readonly #inventory: Inventory
   readonly #log: Logger
+  #isBehind = false
 
   constructor(dependencies: { read: Connection; inventory: Inventory; log: Logger }) {
     this.#read = dependencies.read
@@ -42,13 +43,23 @@ export class InventoryKeeper {
    */
   async settle(repository: string, subjects: InventorySubjects): Promise<void> {
     let before = ''
-    for (;;) {
-      const state = await findState(this.#read, repository, subjects)
-      const text = JSON.stringify([[...state.manifests], [...state.tags]])
-      if (text === before) return
-      await this.#write(repository, subjects, state)
-      before = text
+    try {
+      for (;;) {
+        const state = await findState(this.#read, repository, subjects)
+        const text = JSON.stringify([[...state.manifests], [...state.tags]])
+        if (text === before) return
+        await this.#write(repository, subjects, state)
+        before = text
+      }
+    } catch (error) {
+      this.#isBehind = true
+      throw error
     }
+  }
+
+  /** Whether entries could not be written since the last sweep. */
+  get isBehind(): boolean {
+    return this.#isBehind
   }
 
   /** The same for what is gone: when the store fails, that is left to the next sweep. */
@@ -66,10 +77,16 @@ export class InventoryKeeper {
    */
   async sweep(isEnding: () => boolean): Promise<number> {
     let settled = 0
-    for await (const { repository, ...subjects } of findDifferences(this.#read, this.#inventory)) {
-      if (isEnding()) break
-      await this.settle(repository, subjects)
-      settled += subjects.manifests.length + subjects.tags.length
+    this.#isBehind = false
+    try {
+      for await (const { repository, ...subjects } of findDifferences(this.#read, this.#inventory)) {
+        if (isEnding()) break
+        await this.settle(repository, subjects)
+        settled += subjects.manifests.length + subjects.tags.length
+      }
+    } catch (error) {
+      this.#isBehind = true
+      throw error
     }
     if (settled > 0) this.#log.info({ count: settled }, 'the inventory was brought up to date')
     return settled
