@@ -50,6 +50,7 @@ test('the stand of deploy/compose comes up as the guide says, and serves Docker 
   const blocks = await readBlocks('production', 'en')
   const home = sandbox.newPath('stand')
   const shell: Shell = async (commands) => sandbox.run('sh', '-exc', `cd ${home}\n${commands}`)
+  const tryInHome = async (commands: string) => sandbox.attempt('sh', '-c', `cd ${home} && ${commands}`)
   const take = async (step: Step | undefined) => {
     assert.ok(step !== undefined, 'the guide has no such step')
     const printed = await shell(step.commands)
@@ -68,7 +69,7 @@ test('the stand of deploy/compose comes up as the guide says, and serves Docker 
   await cp(join(ROOT, 'deploy/compose'), home, { recursive: true })
 
   await t.test('it does not start without passwords, and has none of its own', async () => {
-    const { exitCode, stderr } = await sandbox.attempt('sh', '-c', `cd ${home} && docker compose config --quiet`)
+    const { exitCode, stderr } = await tryInHome('docker compose config --quiet')
     assert.notEqual(exitCode, 0)
     assert.match(stderr, /(DATABASE_PASSWORD|STORE_SECRET_KEY).*must be set in \.env/)
   })
@@ -164,9 +165,10 @@ test('the stand of deploy/compose comes up as the guide says, and serves Docker 
       assert.equal(await docker.docker('image', 'inspect', '--format', '{{.Id}}', reference), id)
     })
   } catch (error) {
-    t.diagnostic(await shell('docker compose ps --all; docker compose logs --tail 20'))
+    t.diagnostic((await tryInHome('docker compose ps --all; docker compose logs --tail 20')).stdout)
     throw error
   } finally {
-    await shell('docker compose down --volumes --timeout 5')
+    // What went wrong before is what the test reports.
+    await tryInHome('docker compose down --volumes --timeout 5')
   }
 })
