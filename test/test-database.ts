@@ -12,7 +12,7 @@ export const isOnPostgres = SERVER !== ''
 const DATABASES = new Map<string, string>()
 
 /**
- * The database of the registry in a data folder, on the server that `test/on-postgres.ts` started. It is created for the
+ * The database of the registry in a data folder, on the server that `test/on-stand.ts` started. It is created for the
  * first one that works there, and goes when its test ends.
  * @returns its URL; undefined when the tests run on SQLite.
  */

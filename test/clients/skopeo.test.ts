@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { DECAYS, fileOf } from '../faults/bit-rot.ts'
-import { Random } from '../random.ts'
+import { flipContent } from '../faults/flipped-content.ts'
 import { SBOM_TYPE, TAG } from './debian-images.ts'
 import { pullOverBreakingLine, pullWhole, pushOverBreakingLine, pushWhole } from './every-client.ts'
 import { listAt, parseJson, textAt } from './json.ts'
@@ -71,7 +70,7 @@ test('skopeo', async (t) => {
     const digest = layers[0]?.digest ?? ''
     // What is still right in memory would be served.
     await registry.stop()
-    await DECAYS['flipped']?.(fileOf(registry.dataDirectory, digest), new Random(digest))
+    await flipContent(registry.dataDirectory, digest)
     await registry.start()
     await assert.rejects(client.pull(`${registry.host}/debian:1`))
     await pushWhole(setup, client, 'debian:1')

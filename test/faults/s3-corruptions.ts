@@ -10,11 +10,11 @@ import type { VariedStore } from './varied-store.ts'
 
 /** A folder of a bucket that MinIO keeps, in which every key is a folder of the disk. */
 export class HarmedBucket {
-  readonly #minio: MinioServer
+  readonly #minio: Pick<MinioServer, 'folder' | 'storage'>
   readonly #folder: string
 
   /** @param folder what all its keys begin with. */
-  constructor(minio: MinioServer, folder: string) {
+  constructor(minio: Pick<MinioServer, 'folder' | 'storage'>, folder: string) {
     this.#minio = minio
     this.#folder = folder
   }
