@@ -1,7 +1,14 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { Agent, type IncomingHttpHeaders, type OutgoingHttpHeaders, request as httpRequest } from 'node:http'
+import {
+  Agent,
+  type ClientRequest,
+  type IncomingHttpHeaders,
+  type OutgoingHttpHeaders,
+  request as httpRequest,
+} from 'node:http'
 import { connect } from 'node:net'
+import { Readable } from 'node:stream'
 import type { TestContext } from 'node:test'
 import { type TestRegistryOptions, startRegistry } from './harness.ts'
 import { type Algorithm, type Descriptor, digestOf, imageDocument, mediaTypes, randomBlob } from './content.ts'
@@ -44,7 +51,8 @@ export interface Answer {
 
 export interface RequestOptions {
   headers?: OutgoingHttpHeaders
-  body?: Buffer | string
+  /** Sent piece after piece where there are several. */
+  body?: Buffer | string | readonly Buffer[]
   /** Sends the body without its length, as a stream does (`Transfer-Encoding: chunked`). */
   streamed?: boolean
 }
@@ -74,7 +82,7 @@ export class RegistryClient {
     const answered = once(outgoing, 'response')
     // A server may answer and close before it has read all of the body: that is no failure.
     outgoing.on('error', () => {})
-    outgoing.end(options.body)
+    send(outgoing, options.body)
     const [incoming] = await answered
     const chunks: Buffer[] = []
     for await (const chunk of incoming) chunks.push(chunk)
@@ -129,7 +137,12 @@ export class RegistryClient {
     })
   }
 
-  putBlob(url: string, digest: string, body: Buffer = Buffer.alloc(0), headers: OutgoingHttpHeaders = {}) {
+  putBlob(
+    url: string,
+    digest: string,
+    body: Buffer | readonly Buffer[] = Buffer.alloc(0),
+    headers: OutgoingHttpHeaders = {},
+  ) {
     const target = new URL(url)
     target.searchParams.append('digest', digest)
     return this.request('PUT', target.href, { headers: { 'Content-Type': mediaTypes.octetStream, ...headers }, body })
@@ -228,6 +241,15 @@ export function assertRefused(answer: Answer, statuses: number | number[], codes
     `expected ${[codes].flat().join(' or ')}: ${describe(answer)}`,
   )
 }
+
+/** Ends a request with its body. */
+function send(outgoing: ClientRequest, body: RequestOptions['body']): void {
+  if (typeof body === 'string' || body === undefined || Buffer.isBuffer(body)) return void outgoing.end(body)
+  outgoing.setHeader('Content-Length', sum(body))
+  Readable.from(body).pipe(outgoing)
+}
+
+const sum = (pieces: readonly Buffer[]) => pieces.reduce((bytes, piece) => bytes + piece.length, 0)
 
 /** The codes of an error body; asserts the format of spec "Error Codes". */
 export function errorCodes(answer: Answer): string[] {
