@@ -1,11 +1,12 @@
 /**
  * Runs tests with metadata in PostgreSQL, or blobs in S3, or both, instead of SQLite and a folder:
  * `node test/on-stand.ts postgres s3 'test/conformance/*.test.ts'`. It starts the servers in temporary folders for that,
- * and removes them.
+ * and removes them. S3 is MinIO, or with \`ceph\` the gateway of Ceph.
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { startMinio } from './minio-server.ts'
+import { startCephGateway } from './ceph-gateway.ts'
+import { type MinioServer, startMinio } from './minio-server.ts'
 import { startPostgres } from './postgres-cluster.ts'
 
 interface Backing {
@@ -20,11 +21,14 @@ const BACKINGS: Readonly<Record<string, () => Promise<Backing>>> = {
     const environment = { ENTREPOT_TEST_DATABASE: cluster.url('postgres') }
     return { environment, remove: async () => cluster.remove() }
   },
-  s3: async () => {
-    const minio = await startMinio()
-    const environment = { ENTREPOT_TEST_MINIO: JSON.stringify({ storage: minio.storage, folder: minio.folder }) }
-    return { environment, remove: async () => minio.remove() }
-  },
+  s3: async () => s3Backing(await startMinio()),
+  // Where it keeps an object on a disk, nobody can say.
+  ceph: async () => s3Backing({ ...(await startCephGateway()), folder: '' }),
+}
+
+function s3Backing(store: Pick<MinioServer, 'storage' | 'folder' | 'remove'>): Backing {
+  const environment = { ENTREPOT_TEST_S3: JSON.stringify({ storage: store.storage, folder: store.folder }) }
+  return { environment, remove: async () => store.remove() }
 }
 
 const args = process.argv.slice(2)

@@ -1,11 +1,11 @@
 import { randomBytes } from 'node:crypto'
 import type { MinioServer } from './minio-server.ts'
 
-/** The MinIO that `test/on-stand.ts` started; without it registries keep blobs in their data folder. */
-const MINIO = process.env['ENTREPOT_TEST_MINIO'] ?? ''
+/** The store that `test/on-stand.ts` started; without it registries keep blobs in their data folder. */
+const STORE = process.env['ENTREPOT_TEST_S3'] ?? ''
 
 /** Whether registries keep their blobs in a bucket. */
-export const isOnS3 = MINIO !== ''
+export const isOnS3 = STORE !== ''
 
 /** The folder in the bucket that belongs to each data folder. */
 const FOLDERS = new Map<string, string>()
@@ -17,7 +17,7 @@ export function testBucket(
   if (!isOnS3) return undefined
   const rootdirectory = FOLDERS.get(folder) ?? randomBytes(8).toString('hex')
   FOLDERS.set(folder, rootdirectory)
-  return { minio: JSON.parse(MINIO), rootdirectory }
+  return { minio: JSON.parse(STORE), rootdirectory }
 }
 
 /** What `storage.s3` has to say for the registry in a data folder; undefined when the tests run on folders. */
