@@ -2,41 +2,19 @@ import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
 import { cp, rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { after, test, type TestContext } from 'node:test'
+import { test } from 'node:test'
 import { digestOf, imageDocument, mediaTypes, randomBlob, uniqueName } from '../content.ts'
-import { startRegistry, type TestRegistry } from '../harness.ts'
-import { isMinioPresent, type MinioServer, startMinio } from '../minio-server.ts'
+import { isMinioPresent } from '../minio-server.ts'
 import { Random } from '../random.ts'
-import { assertContent, RegistryClient } from '../registry-client.ts'
+import { assertContent } from '../registry-client.ts'
 import { ROWS } from './corruptions.ts'
 import { faultSeed } from './fault-seed.ts'
 import { expectFindings, expectSound, runFsck } from './fsck.ts'
-import { HarmedBucket, S3_CORRUPTIONS } from './s3-corruptions.ts'
+import { sharedMinio, startInBucket } from './registry-in-bucket.ts'
+import { type HarmedBucket, S3_CORRUPTIONS } from './s3-corruptions.ts'
 import { startS3Proxy } from '../s3-proxy.ts'
 import { byTier } from './tier.ts'
 import { pushVariedStore } from './varied-store.ts'
-
-let shared: Promise<MinioServer> | undefined
-const server = async () => (shared ??= startMinio())
-after(async () => (await shared)?.remove())
-
-interface Place {
-  readonly registry: TestRegistry
-  readonly client: RegistryClient
-  /** The configuration file of the registry. */
-  readonly target: { readonly config: string }
-  readonly bucket: HarmedBucket
-}
-
-/** A registry with a folder of its own in the bucket, and its metadata in SQLite. */
-async function startInBucket(t: TestContext, maintenance: object = {}, own: object = {}): Promise<Place> {
-  const [minio, rootdirectory] = [await server(), randomUUID()]
-  const storage = { s3: { ...minio.storage, rootdirectory, ...own }, redirect: { disable: true }, maintenance }
-  const registry = await startRegistry(t, { config: { storage } })
-  const target = { config: join(dirname(registry.dataDirectory), 'config.yml') }
-  const bucket = new HarmedBucket(minio, rootdirectory)
-  return { registry, client: new RegistryClient(registry.url), target, bucket }
-}
 
 test('a healthy bucket with all that there may be is sound, while a server runs and after it was killed', async (t) => {
   if (!isMinioPresent(t)) return
@@ -64,7 +42,7 @@ test(
     const store = await pushVariedStore(client, uniqueName('faults'))
     await registry.stop()
     const folder = dirname(registry.dataDirectory)
-    const { storage } = await server()
+    const { storage } = await sharedMinio()
     const random = new Random(`${seed}`)
     const limit = byTier({ quick: 8, ci: Infinity, release: Infinity })
     const chosen = <Item>(items: readonly Item[]) =>
@@ -110,8 +88,8 @@ test(
 
 test('a check asks the bucket once for each content, and for a page of names at a time', async (t) => {
   if (!isMinioPresent(t)) return
-  const proxy = await startS3Proxy(t, (await server()).port)
-  const { client, target } = await startInBucket(t, {}, { regionendpoint: proxy.url })
+  const proxy = await startS3Proxy(t, (await sharedMinio()).port)
+  const { client, target } = await startInBucket(t, { s3: { regionendpoint: proxy.url } })
   const name = uniqueName('faults')
   const pushed = await Promise.all(Array.from({ length: 60 }, async () => client.pushBlob(name, randomBlob(100))))
   proxy.requests.length = 0
@@ -160,7 +138,7 @@ test(
   async (t) => {
     if (!isMinioPresent(t)) return
     const maintenance = { trash: { age: '0s' }, garbagecollection: { age: '1s', interval: '100ms' } }
-    const { registry, client, target } = await startInBucket(t, maintenance)
+    const { registry, client, target } = await startInBucket(t, { maintenance })
     const state = { isOver: false, rounds: 0 }
     const common = Array.from({ length: 4 }, () => randomBlob(20_000))
     const load = async (name: string, random: Random) => {

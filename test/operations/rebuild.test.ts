@@ -1,41 +1,17 @@
 import assert from 'node:assert/strict'
-import { randomUUID } from 'node:crypto'
 import { rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { after, test, type TestContext } from 'node:test'
+import { test } from 'node:test'
 import { digestOf, imageDocument, mediaTypes, randomBlob, uniqueName } from '../content.ts'
 import { expectSound, runFsck } from '../faults/fsck.ts'
-import { HarmedBucket } from '../faults/s3-corruptions.ts'
+import { sharedMinio, startInBucket } from '../faults/registry-in-bucket.ts'
 import { pushVariedStore } from '../faults/varied-store.ts'
 import { startRegistry, type TestRegistry, until } from '../harness.ts'
-import { isMinioPresent, type MinioServer, startMinio } from '../minio-server.ts'
+import { isMinioPresent } from '../minio-server.ts'
 import { isPostgresPresent, startPostgres } from '../postgres-cluster.ts'
 import { RegistryClient } from '../registry-client.ts'
 import { startS3Proxy } from '../s3-proxy.ts'
 import { entrepot, temporaryFolder, writeConfig } from './command.ts'
-
-let shared: Promise<MinioServer> | undefined
-const server = async () => (shared ??= startMinio())
-after(async () => (await shared)?.remove())
-
-interface Place {
-  readonly registry: TestRegistry
-  readonly client: RegistryClient
-  readonly target: { readonly config: string }
-  readonly bucket: HarmedBucket
-  /** The folder in the bucket. */
-  readonly rootdirectory: string
-}
-
-/** A registry with a folder of its own in the bucket. */
-async function startInBucket(t: TestContext, config: Record<string, unknown> = {}, own: object = {}): Promise<Place> {
-  const [minio, rootdirectory] = [await server(), randomUUID()]
-  const storage = { s3: { ...minio.storage, rootdirectory, ...own }, redirect: { disable: true } }
-  const registry = await startRegistry(t, { config: { storage, ...config } })
-  const target = { config: join(dirname(registry.dataDirectory), 'config.yml') }
-  const client = new RegistryClient(registry.url)
-  return { registry, client, target, bucket: new HarmedBucket(minio, rootdirectory), rootdirectory }
-}
 
 /** What lists and documents say, as far as it is asked here. */
 interface Said {
@@ -193,8 +169,8 @@ test('what is missing or damaged in the bucket is told, and everything else is m
 
 test('a push is acknowledged only when the inventory has it', async (t) => {
   if (!isMinioPresent(t)) return
-  const proxy = await startS3Proxy(t, (await server()).port)
-  const { registry, client, target } = await startInBucket(t, {}, { regionendpoint: proxy.url })
+  const proxy = await startS3Proxy(t, (await sharedMinio()).port)
+  const { registry, client, target } = await startInBucket(t, { s3: { regionendpoint: proxy.url } })
   const name = uniqueName('rebuild')
   const bytes = imageDocument(await client.pushBlob(name), [])
   const push = async (tag: string) => {
@@ -224,7 +200,7 @@ test('metadata is made again in PostgreSQL, too', async (t) => {
   const before = await everything(client)
   await registry.stop()
   const config = join(dirname(registry.dataDirectory), 'postgres.yml')
-  const s3 = { ...(await server()).storage, rootdirectory }
+  const s3 = { ...(await sharedMinio()).storage, rootdirectory }
   const database = { url: cluster.url('postgres') }
   await writeFile(
     config,

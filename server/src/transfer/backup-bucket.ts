@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import type { Digest } from '@entrepot/oci'
-import { Bucket, ObjectReader, ObjectWriter, PartBudget, type S3Options } from '#platform/s3'
+import { Bucket, ObjectWriter, PartBudget, readObject, type S3Options } from '#platform/s3'
 import { BucketContents } from './backup-bucket-contents.ts'
 import {
   type BackupMark,
@@ -126,17 +126,7 @@ export class BackupBucket implements BackupPlace {
   /** The bytes of an object; none where there is none. */
   async *#read(key: string): AsyncGenerator<Uint8Array> {
     const object = await this.#bucket.head(key)
-    if (object === undefined) return
-    const reader = new ObjectReader(this.#bucket, { key, ...object })
-    try {
-      for (let position = 0; position < object.sizeBytes;) {
-        const bytes = new Uint8Array(Math.min(READ_SIZE_BYTES, object.sizeBytes - position))
-        position += await reader.read(bytes, position)
-        yield bytes
-      }
-    } finally {
-      reader.close()
-    }
+    if (object !== undefined) yield* readObject(this.#bucket, { key, ...object })
   }
 }
 

@@ -1,10 +1,9 @@
 import { type Digest, digestAlgorithm, digestHex, isDigest } from '@entrepot/oci'
 import { type FileOrder, type FileOutcome, type SourceFiles, UploadedFiles } from '#core/blobs'
-import { type Bucket, ObjectReader, ObjectStoreError } from '#platform/s3'
+import { type Bucket, ObjectReader, ObjectStoreError, readObject } from '#platform/s3'
 import type { DistributionSource, SourceRepository } from './distribution-source.ts'
 
 const ROOT = 'docker/registry/v2'
-const READ_SIZE_BYTES = 1024 * 1024
 /** A link says one digest. */
 const MAX_LINK_BYTES = 1024
 const REPOSITORY = /^(.+)\/_(?:layers|manifests)\//
@@ -89,7 +88,7 @@ export class DistributionBucket implements DistributionSource {
   }
 
   async read(digest: Digest, maxBytes: number): Promise<Buffer | undefined | null> {
-    return readObject(this.#bucket, this.content(digest), maxBytes)
+    return readSmall(this.#bucket, this.content(digest), maxBytes)
   }
 
   async compare(orders: readonly FileOrder[]): Promise<FileOutcome[]> {
@@ -120,16 +119,7 @@ class BucketFiles implements SourceFiles {
   async *read(key: string): AsyncGenerator<Uint8Array> {
     const object = await this.#bucket.head(key)
     if (object === undefined) throw new AbsentObjectError(key)
-    const reader = new ObjectReader(this.#bucket, { key, ...object })
-    try {
-      for (let position = 0; position < object.sizeBytes;) {
-        const chunk = new Uint8Array(Math.min(READ_SIZE_BYTES, object.sizeBytes - position))
-        position += await reader.read(chunk, position)
-        yield chunk
-      }
-    } finally {
-      reader.close()
-    }
+    yield* readObject(this.#bucket, { key, ...object })
   }
 
   isAbsence(error: unknown): boolean {
@@ -163,13 +153,13 @@ function pathOf(digest: Digest): string {
 
 /** What a link says; undefined where there is none. */
 async function readLink(bucket: Bucket, key: string): Promise<string | undefined> {
-  const bytes = await readObject(bucket, key, MAX_LINK_BYTES)
+  const bytes = await readSmall(bucket, key, MAX_LINK_BYTES)
   if (bytes === null) return undefined
   return bytes === undefined ? '' : bytes.toString('latin1').trim()
 }
 
 /** All bytes of an object; undefined where there are more than `maxBytes`, and null where there is none. */
-async function readObject(bucket: Bucket, key: string, maxBytes: number): Promise<Buffer | undefined | null> {
+async function readSmall(bucket: Bucket, key: string, maxBytes: number): Promise<Buffer | undefined | null> {
   const object = await bucket.head(key)
   if (object === undefined) return null
   if (object.sizeBytes > maxBytes) return undefined

@@ -1,10 +1,9 @@
 import { randomUUID } from 'node:crypto'
-import { type Bucket, composeObject, ObjectReader, ObjectStoreError, ObjectWriter, PartBudget } from '#platform/s3'
+import { type Bucket, composeObject, ObjectStoreError, ObjectWriter, PartBudget, readObject } from '#platform/s3'
 import { freeChunk } from './free-chunk.ts'
 import { objectKey, parseSegment, type Segment, segmentName, uploadFolder } from './s3-names.ts'
 import type { Hashing, StoredUpload } from './store.ts'
 
-const READ_SIZE_BYTES = 1024 * 1024
 /** What goes through the hash at once: chunks from the network are small. */
 const HASHED_BYTES = 256 * 1024
 
@@ -80,7 +79,7 @@ export class S3Uploads {
 
   /** The bytes of segments. */
   async *read(segments: readonly Segment[]): AsyncIterable<Uint8Array> {
-    for (const { object: key, sizeBytes } of segments) yield* readObject(this.#bucket, { key, sizeBytes })
+    for (const { object: key, sizeBytes } of segments) yield* readObject(this.#bucket, { key, sizeBytes, etag: '' })
   }
 
   /** As `BlobStore.truncateUpload`. */
@@ -249,17 +248,4 @@ class GatheredChunks {
 /** By their offset; of those with the same one, the longest comes first: it was made of the others. */
 function inOrder(one: Segment, other: Segment): number {
   return one.offset - other.offset || other.sizeBytes - one.sizeBytes
-}
-
-async function* readObject(bucket: Bucket, object: { key: string; sizeBytes: number }): AsyncIterable<Uint8Array> {
-  const reader = new ObjectReader(bucket, { ...object, etag: '' })
-  try {
-    for (let position = 0; position < object.sizeBytes;) {
-      const chunk = new Uint8Array(Math.min(READ_SIZE_BYTES, object.sizeBytes - position))
-      position += await reader.read(chunk, position)
-      yield chunk
-    }
-  } finally {
-    reader.close()
-  }
 }
