@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { randomBlob, uniqueName } from '../content.ts'
 import { until } from '../harness.ts'
 import { startCloudflare } from '../operations/cloudflare.ts'
@@ -10,10 +9,9 @@ import { startPostgres } from '../postgres-cluster.ts'
 import { describe } from '../registry-client.ts'
 import { expectSound } from './fsck.ts'
 import { startInstancesOn } from './instances.ts'
+import { stopAgainAndAgain } from './database-stops.ts'
 import { assertPulled, pushUntil } from './pushes.ts'
-import { byTier } from './tier.ts'
 
-const RECOVERY_MS = 10_000
 const WAIT_MS = 15_000
 
 test('PostgreSQL that stops and comes back behind PgBouncer loses no acknowledged push, and is only answered with 503', async (t) => {
@@ -28,20 +26,7 @@ test('PostgreSQL that stops and comes back behind PgBouncer loses no acknowledge
   const pushing = Array.from({ length: 4 }, async (_, number) =>
     pushUntil({ origin: origins[number % 2] ?? '', repository, tag: `c${number}-`, layer, isOver: () => isOver }),
   )
-  for (let stop = 0; stop < byTier({ quick: 1, ci: 4, release: 50 }); stop++) {
-    await sleep(1_000)
-    await cluster.stop(stop % 2 === 0 ? 'SIGQUIT' : 'SIGINT')
-    await sleep(500)
-    await cluster.start()
-    for (const registry of registries) {
-      await until(
-        async () => (await fetch(`${registry.url}/readyz`)).ok,
-        RECOVERY_MS,
-        () => `it is not ready again:\n${registry.output()}`,
-      )
-    }
-  }
-  await sleep(1_000)
+  await stopAgainAndAgain(cluster, registries)
   isOver = true
   const pushed = await Promise.all(pushing)
   assert.ok(pushed.some(({ unavailable }) => unavailable > 0))

@@ -1,14 +1,13 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { digestOf, randomBlob, uniqueName } from '../content.ts'
-import { freePort, startRegistry, until } from '../harness.ts'
+import { freePort, startRegistry } from '../harness.ts'
 import { isPostgresPresent, startPostgres } from '../postgres-cluster.ts'
+import { stopAgainAndAgain } from './database-stops.ts'
 import { assertPulled, pushUntil } from './pushes.ts'
 import { byTier } from './tier.ts'
 
 const CLIENTS = 6
-const RECOVERY_MS = 10_000
 
 test('PostgreSQL that stops and comes back loses no acknowledged push, and is only answered with 503', async (t) => {
   if (!(await isPostgresPresent(t))) return
@@ -31,22 +30,11 @@ test('PostgreSQL that stops and comes back loses no acknowledged push, and is on
       isOver: () => isOver,
     }),
   )
-  const stops = byTier({ quick: 1, ci: 4, release: 50 })
-  for (let stop = 0; stop < stops; stop++) {
-    await sleep(1_000)
-    await cluster.stop(stop % 2 === 0 ? 'SIGQUIT' : 'SIGINT')
+  await stopAgainAndAgain(cluster, [registry], async () => {
     const answer = await fetch(`http://127.0.0.1:${debugPort}/debug/health`)
     assert.equal(answer.status, 503)
     assert.match(await answer.text(), /"metadata":"PostgreSQL at 127\.0\.0\.1:\d+/)
-    await sleep(500)
-    await cluster.start()
-    await until(
-      async () => (await fetch(`${registry.url}/readyz`)).ok,
-      RECOVERY_MS,
-      () => `it is not ready again:\n${registry.output()}`,
-    )
-  }
-  await sleep(1_000)
+  })
   isOver = true
   const pushed = await Promise.all(pushing)
   assert.ok(
