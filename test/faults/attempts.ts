@@ -105,6 +105,20 @@ export const closing: Prepare = async (client) => {
   }
 }
 
+/** As proxies do: without having asked what arrived. Either it goes, or the client is told to begin anew. */
+export const closingInTheSameWords: Prepare = async (client, models) => {
+  const attempt = await closing(client, models)
+  const again = async (after: RegistryClient) => {
+    const { method, target, body } = attempt
+    const answer = await fetch(target, { method, ...(body && { body }) })
+    const text = await answer.text()
+    assert.ok([201, 404, 503].includes(answer.status), `${answer.status} ${text}`)
+    if (answer.status === 503) assert.equal(answer.headers.get('retry-after'), '1', text)
+    await attempt.again(after)
+  }
+  return { ...attempt, again }
+}
+
 export const cancelling: Prepare = async (client) => {
   const upload = await client.startUpload(NAME)
   await client.patchChunk(upload, randomBlob())
@@ -213,7 +227,10 @@ async function resume(
     // What was acknowledged is there, unless it had become the content already: it then begins again.
     if (it.isClosing) assert.ok(received === 0 || received >= BLOB_BYTES / 2, describe(status))
     assertStatus(await client.putBlob(client.location(status), digest, bytes.subarray(received)), 201)
-  } else assert.ok(it.isClosing, describe(status))
+  } else {
+    assert.ok(it.isClosing, describe(status))
+    if ((await client.get(`/v2/${NAME}/blobs/${digest}`)).status === 404) await client.pushBlob(NAME, bytes)
+  }
   assertContent(await client.get(`/v2/${NAME}/blobs/${digest}`), it.blob)
 }
 

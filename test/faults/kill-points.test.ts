@@ -8,6 +8,7 @@ import { type Answer, RegistryClient, describe } from '../registry-client.ts'
 import {
   type Attempt,
   closing,
+  closingInTheSameWords,
   deletion,
   filesOf,
   manifest,
@@ -77,6 +78,11 @@ const REQUESTS: readonly (readonly [string, Prepare, readonly Point[]])[] = [
       ...CONTENT_POINTS,
       ...LOG_POINTS,
     ],
+  ],
+  [
+    'closing an upload in the same words again',
+    closingInTheSameWords,
+    [{ at: 'before the sync of the upload', calls: 'fdatasync', file: 'upload' }, ...CONTENT_POINTS, ...LOG_POINTS],
   ],
   ['pushing a blob at once', singlePost, [...CONTENT_POINTS, ...LOG_POINTS]],
   ['pushing a manifest with tags', manifest, [...CONTENT_POINTS, ...LOG_POINTS]],

@@ -16,6 +16,13 @@ export function digestMismatch(expected: Digest, actual: Digest): RegistryError 
   })
 }
 
+/** A request that was cut off with its process is made again: it is not the client that sent other bytes. */
+export function cutOff(): RegistryError {
+  const message =
+    'the registry was gone in the middle of this upload, and what it has of it is not what you sent: start another'
+  return new RegistryError('UNAVAILABLE', message, { status: 503, retryAfterSeconds: 1 })
+}
+
 /** The collector of another instance came in between: nothing is acknowledged. */
 export function contentGone(): RegistryError {
   return new RegistryError('UNAVAILABLE', 'the content was removed before it could be made known: push it again', {

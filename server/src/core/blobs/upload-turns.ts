@@ -20,13 +20,15 @@ const WORK = 'writing to this upload'
 export interface UploadTurn {
   /** Whether nobody has written since this process did: what it remembers is then right. */
   readonly isContinued: boolean
+  /** Whether who wrote last was cut off in the middle of it; undefined where only one process writes, which cannot tell. */
+  readonly isAfterCut: boolean | undefined
   /** Sees, in the transaction that depends on it, that no other process took this one for gone. @throws RegistryError */
   confirm(connection: Connection): Promise<void>
   /** Says that there is no upload any more. */
   over(): void
 }
 
-const ALONE = { isContinued: true, confirm: async () => {}, over: () => {} }
+const ALONE = { isContinued: true, isAfterCut: undefined, confirm: async () => {}, over: () => {} }
 
 /**
  * Lets requests for the same upload go one after the other: within the process, and among all that work on one database
@@ -120,6 +122,7 @@ export class UploadTurns {
       if (claim.isTakenOver) await this.#store.detachUpload(id)
       const result = await work({
         isContinued,
+        isAfterCut: claim.isTakenOver,
         confirm: async (connection) => this.#confirm(connection, id, claim),
         over: () => {
           isOver = true

@@ -10,7 +10,7 @@ import { ContentHash } from './content-hash.ts'
 import type { ContentTurns } from './content-turns.ts'
 import type { BlobStore } from './store.ts'
 import { bytesOf, type UploadChunk } from './upload-chunk.ts'
-import { contentGone, digestMismatch, outOfOrder, tooManyUploads, wrongLength } from './upload-refusals.ts'
+import { contentGone, cutOff, digestMismatch, outOfOrder, tooManyUploads, wrongLength } from './upload-refusals.ts'
 import { countUploads, deleteUpload, findUpload, findOpenUploads, insertUpload, type UploadRow } from './upload-rows.ts'
 import type { UploadTurn, UploadTurns } from './upload-turns.ts'
 
@@ -131,7 +131,8 @@ export class Uploads {
   /**
    * Appends the last bytes, if any, and makes the upload a blob of the repository. Last bytes that do not arrive in full
    * are dropped, and the upload stays as it was before. What failed after that can be asked for again in the same words.
-   * @throws RegistryError BLOB_UPLOAD_UNKNOWN, RANGE_INVALID, SIZE_INVALID, DIGEST_INVALID (which ends the upload)
+   * @throws RegistryError BLOB_UPLOAD_UNKNOWN, RANGE_INVALID, SIZE_INVALID, DIGEST_INVALID (which ends the upload),
+   * UNAVAILABLE (which ends it, too) where the digest is wrong after a process was gone in the middle of a request
    */
   async finish(repository: string, id: string, end: { last: UploadChunk; digest: Digest }): Promise<void> {
     await this.#take(id, async (turn) => {
@@ -333,13 +334,15 @@ export class Uploads {
     turn: UploadTurn,
   ): Promise<VerifiedContent> {
     const { id } = upload
+    // The last bytes may be there already, or all of them be content of which no row tells.
+    const isAfterCut = turn.isAfterCut ?? !this.#hashes.has(id)
     const received = await this.#hashOf(id, upload.algorithm)
     await this.#appendTo({ id, hash: received, turn }, end.last, true)
     const hash = await this.#hashOf(id, digestAlgorithm(end.digest))
     const actual = await hash.digest()
     if (actual !== end.digest) {
       await this.#discard(id, turn)
-      throw digestMismatch(end.digest, actual)
+      throw isAfterCut ? cutOff() : digestMismatch(end.digest, actual)
     }
     return { digest: end.digest, sizeBytes: hash.sizeBytes }
   }
