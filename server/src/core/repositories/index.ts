@@ -10,6 +10,7 @@ export {
   isPublished,
   listRepositoryNames,
   publishRepository,
+  queryRepositoryId,
   type RepositoryId,
 } from './repository-rows.ts'
 export { checkRepositoryRows } from './repository-check.ts'

@@ -1,4 +1,4 @@
-import type { Generated } from 'kysely'
+import type { Generated, RawBuilder } from 'kysely'
 import {
   checkedValues,
   type Connection,
@@ -22,8 +22,13 @@ type RepositoryTables = {
   }
 }
 
+/** Finds the id of the repository of a name, within another query: that spares a round trip. */
+export function queryRepositoryId(connection: Connection, name: RawBuilder<string>) {
+  return connection.withTables<RepositoryTables>().selectFrom('repositories').select('id').where('name', '=', name)
+}
+
 const selectId = prepareQuery<{ name: string }, { id: RepositoryId }>(['name'], (connection, { name }) =>
-  connection.withTables<RepositoryTables>().selectFrom('repositories').select('id').where('name', '=', name),
+  queryRepositoryId(connection, name),
 )
 
 export async function findRepositoryId(connection: Connection, name: string): Promise<RepositoryId | undefined> {

@@ -151,7 +151,7 @@ async function* findMissing(read: Connection, inventory: Inventory, repository: 
     after = last
   }
   for (let after = ''; ;) {
-    const names = await listTagNames(read, repositoryId, after, PAGE_SIZE)
+    const names = await listTagNames(read, repository, after, PAGE_SIZE)
     const state = await findTags(read, repositoryId, names)
     const tags = names.filter((name) => !known.has(entryOf(state.get(name), name)))
     if (tags.length > 0) yield { repository, manifests: [], tags }

@@ -1,5 +1,5 @@
 import type { Digest } from '@entrepot/oci'
-import type { RepositoryId } from '#core/repositories'
+import { queryRepositoryId, type RepositoryId } from '#core/repositories'
 import {
   type Connection,
   type JoinedNames,
@@ -105,28 +105,28 @@ export async function findTagsOf(
   return rows.map((row) => row.name)
 }
 
-const selectNames = prepareQuery<{ repositoryId: RepositoryId; after: string; limit: number }, JoinedNames>(
-  ['repositoryId', 'after', 'limit'],
-  (connection, { repositoryId, after, limit }) =>
+const selectNames = prepareQuery<{ repository: string; after: string; limit: number }, JoinedNames>(
+  ['repository', 'after', 'limit'],
+  (connection, { repository, after, limit }) =>
     joinNames(
       connection,
       connection
         .withTables<TagTables>()
         .selectFrom('tags')
         .select('name')
-        .where('repository_id', '=', repositoryId)
+        .where('repository_id', '=', queryRepositoryId(connection, repository))
         .where('name', '>', after)
         .orderBy('name')
         .limit(limit),
     ),
 )
 
-/** Up to `limit` tags after `after`, in the order of their bytes. */
+/** Up to `limit` tags of a repository after `after`, in the order of their bytes; none, too, of one that is not there. */
 export async function listTagNames(
   connection: Connection,
-  repositoryId: RepositoryId,
+  repository: string,
   after: string,
   limit: number,
 ): Promise<string[]> {
-  return splitNames(await selectNames(connection, { repositoryId, after, limit }))
+  return splitNames(await selectNames(connection, { repository, after, limit }))
 }

@@ -12,10 +12,10 @@ export const listTags: OciRoute = (context) => ({
     const name = requestedRepository(request)
     const page = parsePage(request)
     const { read } = context.database
-    const repositoryId = await requireRepository(read, name)
     // Who does not ask for pages may not know of them: all tags are the answer then.
     const limit = page.limit === undefined ? Number.MAX_SAFE_INTEGER - 1 : Math.min(page.limit, context.limits.pageSize)
-    const found = limit === 0 ? [] : await listTagNames(read, repositoryId, page.after, limit + 1)
+    const found = limit === 0 ? [] : await listTagNames(read, name, page.after, limit + 1)
+    if (found.length === 0) await requireRepository(read, name)
     const tags = found.slice(0, limit)
     const last = tags.at(-1)
     if (found.length > limit && last !== undefined) {
