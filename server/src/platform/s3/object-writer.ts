@@ -5,10 +5,13 @@ const MIB = 1024 * 1024
 /** All parts but the last must have so much (docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html). */
 const MIN_PART_BYTES = 5 * MIB
 const MAX_PARTS = 10_000
-/** When all writers together hold more, the next parts are the smallest that there may be. */
+/** When all writers together hold more, the next parts are the smallest that there may be, and go one after the other. */
 const MAX_HELD_BYTES = 192 * MIB
 /** Parts of all writers that are on their way to the store. */
 const MAX_SENT_BYTES = 96 * MIB
+
+/** Parts of one writer that are on their way at once: the store hashes each of them, and then waits for its disk. */
+const PARTS_AT_ONCE = 2
 
 /** An object that is smaller than this is gathered in a buffer of its size. */
 const SMALL_BYTES = 256 * 1024
@@ -27,10 +30,18 @@ export class PartBudget {
     this.#partBytes = partBytes
   }
 
+  /** How many parts a writer may have on their way. */
+  get partsAtOnce(): number {
+    return this.#isScarce ? 1 : PARTS_AT_ONCE
+  }
+
+  get #isScarce(): boolean {
+    return this.#heldBytes > MAX_HELD_BYTES
+  }
+
   /** A buffer for a part that has so many bytes already, and gets more. What else is in it is left over from others. */
   takeBuffer(bytes: number): Buffer {
-    const size =
-      bytes <= SMALL_BYTES ? SMALL_BYTES : this.#heldBytes > MAX_HELD_BYTES ? MIN_PART_BYTES : this.#partBytes
+    const size = bytes <= SMALL_BYTES ? SMALL_BYTES : this.#isScarce ? MIN_PART_BYTES : this.#partBytes
     this.#heldBytes += size
     return (size === this.#partBytes ? this.#free.pop() : undefined) ?? Buffer.allocUnsafeSlow(size)
   }
@@ -57,8 +68,8 @@ export class PartBudget {
 }
 
 /**
- * Writes an object of unknown length: in one request when it fits into a part, in parts otherwise. One part is on its way
- * while the next one is gathered, so that a writer holds two parts at most.
+ * Writes an object of unknown length: in one request when it fits into a part, in parts otherwise. Some parts are on their
+ * way while the next one is gathered, so that a writer holds one more at most.
  */
 export class ObjectWriter {
   readonly #bucket: Bucket
@@ -69,7 +80,8 @@ export class ObjectWriter {
   #buffer: Buffer | undefined
   #filledBytes = 0
   #multipart: OpenMultipart | undefined
-  #sending: Promise<void> = Promise.resolve()
+  /** The parts that are on their way, the oldest first. */
+  readonly #sending: Promise<void>[] = []
   #number = 0
   #sizeBytes = 0
 
@@ -108,7 +120,8 @@ export class ObjectWriter {
       return
     }
     if (this.#filledBytes > 0) await this.#flush()
-    await this.#sending
+    await Promise.all(this.#sending)
+    this.#parts.sort((one, other) => one.number - other.number)
     await completeObject(this.#bucket, this.#multipart, { parts: this.#parts, sizeBytes: this.#sizeBytes })
   }
 
@@ -116,19 +129,20 @@ export class ObjectWriter {
   async abort(): Promise<void> {
     if (this.#buffer !== undefined) this.#budget.giveBack(this.#buffer, true)
     this.#buffer = undefined
-    await this.#sending.catch(() => {})
+    await Promise.allSettled(this.#sending)
     if (this.#multipart !== undefined) await this.#bucket.abortMultipart(this.#multipart)
   }
 
   async #flush(): Promise<void> {
-    await this.#sending
+    while (this.#sending.length >= this.#budget.partsAtOnce) await this.#sending.shift()
     this.#multipart ??= await this.#bucket.beginMultipart(this.#key)
     const [multipart, number] = [this.#multipart, ++this.#number]
-    this.#sending = this.#send(async (body) => {
+    const sending = this.#send(async (body) => {
       this.#parts.push(await this.#bucket.putPart(multipart, number, body))
     })
     // Whoever writes or ends next hears of it.
-    this.#sending.catch(() => {})
+    sending.catch(() => {})
+    this.#sending.push(sending)
   }
 
   /** Sends what is gathered. */
