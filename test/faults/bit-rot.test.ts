@@ -304,8 +304,9 @@ test('a disk that fails to read cuts the answer off, is answered with 503, and h
     await push(send, `rot/${name}`, bytes, 'at once')
     if (name === 'read') assert.ok((await send('GET', path)).body?.equals(bytes))
     const files = [fileOf(registry.dataDirectory, digestOf(bytes))]
-    const failing = await inject(t, registry.pid(), { calls: 'pread64', files, effect: 'error=EIO', when: '1+' })
-    assert.equal((await send('GET', path)).body, undefined, name)
+    const calls = 'pread64,preadv2'
+    const failing = await inject(t, registry.pid(), { calls, files, effect: 'error=EIO', when: '1+' })
+    assert.equal((await send('GET', path)).body?.byteLength, undefined, name)
     assert.equal((await send('GET', path)).status, 503, name)
     assert.ok(failing.hits() > 1)
     await failing.end()

@@ -3,15 +3,21 @@ import type { Socket } from 'node:net'
 /** RWF_NOWAIT of preadv2(2): fails rather than wait for the disk. */
 const NO_WAIT = 8
 
-/** Where things are in the memory shared with the kernel: an iovec (readv(2)), the byte it names, an off_t. */
+/** Where things are in the memory shared with the kernel: an iovec (readv(2)), an off_t, the bytes that are read. */
 const VECTOR_AT = 0
-const PROBED_BYTE_AT = 64
-const OFFSET_AT = 128
+const OFFSET_AT = 64
+const BYTES_AT = 128
+const MAX_READ_BYTES = 4 * 1024
 
 /** Lets the kernel move bytes from a file to a connection, without a copy into this process. */
 export interface KernelSend {
   /** Whether the byte at a position is in the page cache, so that sending it does not wait for the disk. */
   isCached(file: number, position: number): boolean
+  /**
+   * Reads what is in the page cache, 4 KiB at most, without waiting for the disk.
+   * @returns undefined when nothing is, or anything is wrong.
+   */
+  readCached(file: number, position: number, length: number): Buffer | undefined
   /**
    * Sends what the connection takes at once (sendfile(2)).
    * @returns the number of bytes; 0 or less when it takes nothing now, or anything else is wrong.
@@ -33,14 +39,21 @@ export async function findKernelSend(): Promise<KernelSend | undefined> {
     })
     // Of memory that the kernel writes to, the address must never change: small typed arrays of their own are moved by
     // the garbage collector, an ArrayBuffer's bytes are not, as long as somebody holds it.
-    const memory = new ArrayBuffer(4096)
+    const memory = new ArrayBuffer(BYTES_AT + MAX_READ_BYTES)
     const address = getRawPointer(memory)
     const vector = new BigUint64Array(memory, VECTOR_AT, 2)
     const offset = new BigInt64Array(memory, OFFSET_AT, 1)
-    vector.set([address + BigInt(PROBED_BYTE_AT), 1n])
+    const bytes = Buffer.from(memory, BYTES_AT)
+    const readNow = (file: number, position: number, length: number) => {
+      vector.set([address + BigInt(BYTES_AT), BigInt(length)])
+      return Number(functions.preadv2(file, address + BigInt(VECTOR_AT), 1, BigInt(position), NO_WAIT))
+    }
     return {
-      isCached: (file, position) =>
-        functions.preadv2(file, address + BigInt(VECTOR_AT), 1, BigInt(position), NO_WAIT) === 1n,
+      isCached: (file, position) => readNow(file, position, 1) === 1,
+      readCached: (file, position, length) => {
+        const count = readNow(file, position, Math.min(length, MAX_READ_BYTES))
+        return count > 0 ? Buffer.from(bytes.subarray(0, count)) : undefined
+      },
       send: (connection, file, position, length) => {
         offset[0] = BigInt(position)
         return Number(functions.sendfile(connection, file, address + BigInt(OFFSET_AT), BigInt(length)))

@@ -10,7 +10,9 @@ import type { ByteRange } from './range.ts'
 const KERNEL_CALL_BYTES = 1024 * 1024
 const KERNEL_TURN_BYTES = 8 * KERNEL_CALL_BYTES
 /** An ordinary write of this size tells, by ending, that the connection takes more. */
-const SIGNAL_BYTES = 64 * 1024
+const SIGNAL_BYTES = 4 * 1024
+/** So much of what is being checked waits for the end of that. */
+const HELD_BACK_BYTES = 64 * 1024
 /** What is written in one piece: a client that takes so much in time is not idle. */
 const PIECE_BYTES = 64 * 1024
 /** The kernel tells of progress only when a third of its own buffer, which has megabytes, is free again (tcp(7)). */
@@ -123,27 +125,22 @@ export class ContentSender {
     { start, end }: ByteRange,
     check: ContentCheck | undefined,
   ): Promise<void> {
-    const kernelEnd = check === undefined ? end : end - SIGNAL_BYTES
+    const kernelEnd = check === undefined ? end : end - HELD_BACK_BYTES
     // The first bytes are written together with the headers, before which nothing may be sent.
-    let position = start
-    if (start <= kernelEnd)
-      position += await this.#copyOnce(transfer, { start, end: Math.min(kernelEnd, start + SIGNAL_BYTES - 1) })
+    let [position, isSmooth] = [start, true]
     while (position <= kernelEnd) {
-      const limit = Math.min(kernelEnd + 1, position + KERNEL_TURN_BYTES)
-      const sent = sendWhatIsTaken(
-        kernel,
-        { connection: descriptorOf(transfer.response.socket), file },
-        position,
-        limit,
-      )
-      position = sent.position
-      if (position === limit) {
-        transfer.noteProgress()
-        await setImmediate()
+      const few = Math.min(SIGNAL_BYTES, kernelEnd + 1 - position)
+      const bytes = isSmooth ? kernel.readCached(file, position, few) : undefined
+      if (bytes === undefined) {
+        const range = { start: position, end: Math.min(kernelEnd, position + KERNEL_CALL_BYTES - 1) }
+        position += await this.#copyOnce(transfer, range)
       } else {
-        const length = sent.isCached ? SIGNAL_BYTES : KERNEL_CALL_BYTES
-        position += await this.#copyOnce(transfer, { start: position, end: Math.min(kernelEnd, position + length - 1) })
+        await transfer.write(bytes)
+        position += bytes.byteLength
       }
+      const sent = await sendWhatIsTaken(kernel, transfer, { file, start: position, end: kernelEnd })
+      isSmooth = sent.isCached && sent.position > position
+      position = sent.position
     }
     if (check !== undefined) await sendLast(transfer, { start: position, end }, check)
   }
@@ -181,27 +178,32 @@ function cut(response: unknown): void {
 }
 
 /** Sends until the connection takes no more, or the file's next bytes would have to come from the disk. */
-function sendWhatIsTaken(
+async function sendWhatIsTaken(
   kernel: KernelSend,
-  { connection, file }: { connection: number | undefined; file: number },
-  start: number,
-  limit: number,
-): { position: number; isCached: boolean } {
+  transfer: Transfer,
+  { file, start, end }: { file: number; start: number; end: number },
+): Promise<{ position: number; isCached: boolean }> {
   let position = start
-  if (connection === undefined) return { position, isCached: true }
-  while (position < limit) {
-    const length = Math.min(KERNEL_CALL_BYTES, limit - position)
-    if (!kernel.isCached(file, position + length - 1)) return { position, isCached: false }
-    const sent = kernel.send(connection, file, position, length)
-    if (sent <= 0) break
-    position += sent
+  while (position <= end) {
+    const turnEnd = Math.min(end + 1, position + KERNEL_TURN_BYTES)
+    const connection = descriptorOf(transfer.response.socket)
+    if (connection === undefined) return { position, isCached: false }
+    while (position < turnEnd) {
+      const length = Math.min(KERNEL_CALL_BYTES, turnEnd - position)
+      if (!kernel.isCached(file, position + length - 1)) return { position, isCached: false }
+      const sent = kernel.send(connection, file, position, length)
+      if (sent <= 0) return { position, isCached: true }
+      position += sent
+    }
+    transfer.noteProgress()
+    if (position <= end) await setImmediate()
   }
   return { position, isCached: true }
 }
 
 /** Sends the end of what is being checked. It is read before the check has ended, and written after that. */
 async function sendLast(transfer: Transfer, { start, end }: ByteRange, check: ContentCheck): Promise<void> {
-  const buffer = Buffer.allocUnsafeSlow(SIGNAL_BYTES)
+  const buffer = Buffer.allocUnsafeSlow(HELD_BACK_BYTES)
   let position = start
   while (position <= end) {
     const bytes = await transfer.read(buffer, position, end)
