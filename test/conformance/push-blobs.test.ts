@@ -200,6 +200,21 @@ test('pushing blobs monolithically', { concurrency: 4 }, async (t) => {
     }
   })
 
+  void t.test('RFC 9110 "Idempotent Methods": an upload that is closed again, as by a proxy, is there', async () => {
+    const [name, other, bytes] = [uniqueName(), uniqueName(), randomBlob()]
+    await client.pushBlob(other)
+    const url = await client.startUpload(name)
+    for (const answer of [
+      await client.putBlob(url, digestOf(bytes), bytes),
+      await client.putBlob(url, digestOf(bytes), bytes),
+    ]) {
+      assert.equal(answer.status, 201, describe(answer))
+      assert.equal(answer.header('docker-content-digest'), digestOf(bytes))
+    }
+    assertRefused(await client.putBlob(url, unknownDigest(), bytes), 404, 'BLOB_UPLOAD_UNKNOWN')
+    assertRefused(await client.putBlob(url.replace(name, other), digestOf(bytes)), 404, 'BLOB_UPLOAD_UNKNOWN')
+  })
+
   void t.test('spec "POST then PUT": a session belongs to its repository and to no other', async () => {
     const [name, other, bytes] = [uniqueName(), uniqueName(), randomBlob()]
     await client.pushBlob(other)

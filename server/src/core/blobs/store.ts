@@ -1,4 +1,5 @@
 import type { Digest, DigestAlgorithm } from '@entrepot/oci'
+import { ObjectStoreError } from '#platform/s3'
 import type { FileOrder, FileOutcome, PreparedFile, RefusedFile } from './file-intake.ts'
 
 /** An upload that the store holds bytes of. */
@@ -117,4 +118,9 @@ export interface BlobStore {
   removeLeftovers(options: LeftoverOptions): Promise<string[]>
   /** Why something could not be made durable; undefined since that has worked again. */
   readonly syncFailure: unknown
+}
+
+/** Whether an error is of the disk or of the bucket. */
+export function isStoreError(error: unknown): boolean {
+  return error instanceof ObjectStoreError || (error instanceof Error && 'syscall' in error)
 }

@@ -1,3 +1,4 @@
+import { freeChunk } from './free-chunk.ts'
 import { wrongLength } from './upload-refusals.ts'
 
 /** Bytes that are to be appended to an upload. */
@@ -17,4 +18,9 @@ export async function* bytesOf({ bytes, length }: UploadChunk): AsyncIterable<Ui
     if (room < 0) throw wrongLength()
     yield piece
   }
+}
+
+/** Receives bytes that are stored already: the client must get to read the answer. */
+export async function drop({ bytes }: UploadChunk): Promise<void> {
+  for await (const chunk of bytes) freeChunk(chunk)
 }

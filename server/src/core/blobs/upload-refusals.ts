@@ -1,5 +1,13 @@
 import { type Digest, RegistryError } from '@entrepot/oci'
 
+export function unknownUpload(id: string): RegistryError {
+  return new RegistryError(
+    'BLOB_UPLOAD_UNKNOWN',
+    'there is no such upload here: it is finished, cancelled, expired, or was never started; start another',
+    { detail: { upload: id.slice(0, 256) } },
+  )
+}
+
 export function outOfOrder(id: string, sizeBytes: number): RegistryError {
   return new RegistryError('RANGE_INVALID', `the upload has ${sizeBytes} bytes; the next chunk must begin there`, {
     detail: { upload: id, received: sizeBytes },

@@ -4,13 +4,21 @@ import { ensureRepository, findRepositoryId } from '#core/repositories'
 import { earlierNow } from '#platform/clock'
 import type { Connection, Database, Transaction } from '#platform/database'
 import { isDiskFull } from '#platform/disk'
-import { ObjectStoreError } from '#platform/s3'
+import { hasBlob } from './blob-membership.ts'
 import { findStoredSize, insertBlob, insertMembership } from './blob-rows.ts'
 import { ContentHash } from './content-hash.ts'
 import type { ContentTurns } from './content-turns.ts'
-import type { BlobStore } from './store.ts'
-import { bytesOf, type UploadChunk } from './upload-chunk.ts'
-import { contentGone, cutOff, digestMismatch, outOfOrder, tooManyUploads, wrongLength } from './upload-refusals.ts'
+import { type BlobStore, isStoreError } from './store.ts'
+import { bytesOf, drop, type UploadChunk } from './upload-chunk.ts'
+import {
+  contentGone,
+  cutOff,
+  digestMismatch,
+  outOfOrder,
+  tooManyUploads,
+  unknownUpload,
+  wrongLength,
+} from './upload-refusals.ts'
 import { countUploads, deleteUpload, findUpload, findOpenUploads, insertUpload, type UploadRow } from './upload-rows.ts'
 import type { UploadTurn, UploadTurns } from './upload-turns.ts'
 
@@ -130,13 +138,18 @@ export class Uploads {
 
   /**
    * Appends the last bytes, if any, and makes the upload a blob of the repository. Last bytes that do not arrive in full
-   * are dropped, and the upload stays as it was before. What failed after that can be asked for again in the same words.
+   * are dropped, and the upload stays as it was before. What failed after that, or was done and not heard of, can be asked
+   * for again in the same words: an upload that is not there is over when the repository has the blob.
    * @throws RegistryError BLOB_UPLOAD_UNKNOWN, RANGE_INVALID, SIZE_INVALID, DIGEST_INVALID (which ends the upload),
    * UNAVAILABLE (which ends it, too) where the digest is wrong after a process was gone in the middle of a request
    */
   async finish(repository: string, id: string, end: { last: UploadChunk; digest: Digest }): Promise<void> {
     await this.#take(id, async (turn) => {
-      const upload = await this.#requireUpload(repository, id)
+      const upload = await this.#findUpload(repository, id)
+      if (upload === undefined) {
+        if (!(await hasBlob(this.#database.read, this.#store, { repository, ...end }))) throw unknownUpload(id)
+        return drop(end.last)
+      }
       const before = await this.#storedBefore(id, end)
       const content = before ?? (await this.#receiveLast(upload, end, turn))
       // Outside the transaction, which must not last.
@@ -270,15 +283,15 @@ export class Uploads {
     throw contentGone()
   }
 
-  async #requireUpload(repository: string, id: string): Promise<UploadRow> {
+  async #findUpload(repository: string, id: string): Promise<UploadRow | undefined> {
     const repositoryId = await findRepositoryId(this.#database.read, repository)
-    const upload = repositoryId === undefined ? undefined : await findUpload(this.#database.read, repositoryId, id)
-    if (upload !== undefined) return upload
-    throw new RegistryError(
-      'BLOB_UPLOAD_UNKNOWN',
-      'there is no such upload here: it is finished, cancelled, expired, or was never started; start another',
-      { detail: { upload: id.slice(0, 256) } },
-    )
+    return repositoryId === undefined ? undefined : findUpload(this.#database.read, repositoryId, id)
+  }
+
+  async #requireUpload(repository: string, id: string): Promise<UploadRow> {
+    const upload = await this.#findUpload(repository, id)
+    if (upload === undefined) throw unknownUpload(id)
+    return upload
   }
 
   /** The digest of all that the store has of the upload. */
@@ -322,8 +335,7 @@ export class Uploads {
     const content = this.#unrecorded.get(id)
     if (content?.digest !== end.digest || (await this.#store.size(content.digest)) !== content.sizeBytes)
       return undefined
-    // The client may send its last bytes again; they are stored, but it must get to read the answer.
-    await Array.fromAsync(end.last.bytes, () => undefined)
+    await drop(end.last)
     return content
   }
 
@@ -372,8 +384,4 @@ export class Uploads {
     if (oldest !== undefined && this.#hashes.size >= this.#maxOpen) this.#hashes.delete(oldest)
     this.#hashes.set(id, hash)
   }
-}
-
-function isStoreError(error: unknown): boolean {
-  return error instanceof ObjectStoreError || (error instanceof Error && 'syscall' in error)
 }
