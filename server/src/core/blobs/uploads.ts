@@ -4,10 +4,10 @@ import { ensureRepository, findRepositoryId } from '#core/repositories'
 import { earlierNow } from '#platform/clock'
 import type { Connection, Database, Transaction } from '#platform/database'
 import { isDiskFull } from '#platform/disk'
-import { hasBlob } from './blob-membership.ts'
 import { findStoredSize, insertBlob, insertMembership } from './blob-rows.ts'
 import { ContentHash } from './content-hash.ts'
 import type { ContentTurns } from './content-turns.ts'
+import { isFinished } from './finished-upload.ts'
 import { type BlobStore, isStoreError } from './store.ts'
 import { bytesOf, drop, type UploadChunk } from './upload-chunk.ts'
 import {
@@ -147,7 +147,7 @@ export class Uploads {
     await this.#take(id, async (turn) => {
       const upload = await this.#findUpload(repository, id)
       if (upload === undefined) {
-        if (!(await hasBlob(this.#database.read, this.#store, { repository, ...end }))) throw unknownUpload(id)
+        if (!(await isFinished(this.#database.read, this.#store, { id, repository, ...end }))) throw unknownUpload(id)
         return drop(end.last)
       }
       const before = await this.#storedBefore(id, end)
