@@ -9,8 +9,6 @@ import type { ByteRange } from './range.ts'
 /** What the kernel moves in one call, and in one turn of the event loop: other clients come in between. */
 const KERNEL_CALL_BYTES = 1024 * 1024
 const KERNEL_TURN_BYTES = 8 * KERNEL_CALL_BYTES
-/** An ordinary write of this size tells, by ending, that the connection takes more. */
-const SIGNAL_BYTES = 4 * 1024
 /** So much of what is being checked waits for the end of that. */
 const HELD_BACK_BYTES = 64 * 1024
 /** What is written in one piece: a client that takes so much in time is not idle. */
@@ -126,11 +124,11 @@ export class ContentSender {
     check: ContentCheck | undefined,
   ): Promise<void> {
     const kernelEnd = check === undefined ? end : end - HELD_BACK_BYTES
-    // The first bytes are written together with the headers, before which nothing may be sent.
+    // The first bytes are written together with the headers, before which nothing may be sent. Later an ordinary write of a
+    // few bytes tells, by ending, that the connection takes more.
     let [position, isSmooth] = [start, true]
     while (position <= kernelEnd) {
-      const few = Math.min(SIGNAL_BYTES, kernelEnd + 1 - position)
-      const bytes = isSmooth ? kernel.readCached(file, position, few) : undefined
+      const bytes = isSmooth ? kernel.readCached(file, position, kernelEnd + 1 - position) : undefined
       if (bytes === undefined) {
         const range = { start: position, end: Math.min(kernelEnd, position + KERNEL_CALL_BYTES - 1) }
         position += await this.#copyOnce(transfer, range)
@@ -138,9 +136,7 @@ export class ContentSender {
         await transfer.write(bytes)
         position += bytes.byteLength
       }
-      const sent = await sendWhatIsTaken(kernel, transfer, { file, start: position, end: kernelEnd })
-      isSmooth = sent.isCached && sent.position > position
-      position = sent.position
+      ;({ position, isSmooth } = await sendWhatIsTaken(kernel, transfer, { file, start: position, end: kernelEnd }))
     }
     if (check !== undefined) await sendLast(transfer, { start: position, end }, check)
   }
@@ -177,28 +173,31 @@ function cut(response: unknown): void {
   else if (response instanceof ServerResponse) response.destroy()
 }
 
-/** Sends until the connection takes no more, or the file's next bytes would have to come from the disk. */
+/**
+ * Sends until the connection takes no more, or the file's next bytes would have to come from the disk.
+ * @returns `isSmooth` unless what comes next is to be copied: it is not in the page cache, or nothing at all was taken.
+ */
 async function sendWhatIsTaken(
   kernel: KernelSend,
   transfer: Transfer,
   { file, start, end }: { file: number; start: number; end: number },
-): Promise<{ position: number; isCached: boolean }> {
+): Promise<{ position: number; isSmooth: boolean }> {
   let position = start
   while (position <= end) {
     const turnEnd = Math.min(end + 1, position + KERNEL_TURN_BYTES)
     const connection = descriptorOf(transfer.response.socket)
-    if (connection === undefined) return { position, isCached: false }
+    if (connection === undefined) return { position, isSmooth: false }
     while (position < turnEnd) {
       const length = Math.min(KERNEL_CALL_BYTES, turnEnd - position)
-      if (!kernel.isCached(file, position + length - 1)) return { position, isCached: false }
+      if (!kernel.isCached(file, position + length - 1)) return { position, isSmooth: false }
       const sent = kernel.send(connection, file, position, length)
-      if (sent <= 0) return { position, isCached: true }
+      if (sent <= 0) return { position, isSmooth: position > start }
       position += sent
     }
     transfer.noteProgress()
     if (position <= end) await setImmediate()
   }
-  return { position, isCached: true }
+  return { position, isSmooth: true }
 }
 
 /** Sends the end of what is being checked. It is read before the check has ended, and written after that. */
