@@ -15,7 +15,7 @@ import { byTier } from './tier.ts'
 
 /** The server's lives, each of which but the last ends with SIGKILL. */
 const LIVES = byTier({ quick: 3, ci: 6, release: 18 })
-const LIFE_MS = byTier({ quick: 2_000, ci: 12_000, release: 300_000 })
+const LIFE_MS = Number(process.env['ENTREPOT_FAULT_LIFE_MS'] ?? byTier({ quick: 2_000, ci: 12_000, release: 300_000 }))
 const CLIENTS = 8
 const AGE_MS = 5_000
 const SETTLE_MS = 60_000

@@ -54,6 +54,7 @@ export async function copyContent(
     const hash = new ContentHash(digestAlgorithm(digest))
     const comparison: ContentComparison = {
       update: async (chunks) => hash.update(chunks),
+      write: async (chunks, place) => hash.write(chunks, place),
       isRight: async () => hash.sizeBytes === sizeBytes && (await hash.digest()) === digest,
     }
     return (await to.write(content, bytesOf(opened), comparison)) ? 'copied' : 'damaged'

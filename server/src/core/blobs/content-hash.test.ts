@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict'
 import { createHash, randomBytes } from 'node:crypto'
-import { test } from 'node:test'
+import { mkdtemp, open, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { type TestContext, test } from 'node:test'
 import fc from 'fast-check'
 import { ContentHash } from './content-hash.ts'
 
@@ -48,3 +51,49 @@ test('a copy and its origin know nothing of each other', async () => {
     { numRuns: 60 },
   )
 })
+
+test('what is written on its way is in the file, each piece at its place, and has the same digest', async (t) => {
+  const path = await temporaryFile(t)
+  await fc.assert(
+    fc.asyncProperty(algorithms, sizes, async (algorithm, lengths) => {
+      const pieces = lengths.map((length) => randomBytes(length))
+      const hash = new ContentHash(algorithm)
+      const file = await open(path, 'w')
+      let position = 0
+      const writing = pieces.map(async (piece) => {
+        const place = { descriptor: file.fd, position }
+        position += piece.byteLength
+        await hash.write(inChunks(Buffer.from(piece)), place)
+      })
+      await Promise.all(writing)
+      await file.close()
+      const expected = createHash(algorithm).update(Buffer.concat(pieces)).digest('hex')
+      assert.equal(await hash.digest(), `${algorithm}:${expected}`)
+      assert.ok((await readFile(path)).equals(Buffer.concat(pieces)))
+    }),
+    { numRuns: 60 },
+  )
+})
+
+test('what the file system says is thrown, whoever writes, and the thread goes on for others', async (t) => {
+  const path = await temporaryFile(t)
+  const readOnly = await open(path, 'r')
+  t.after(async () => readOnly.close())
+  for (const size of [100, 300 * KIB]) {
+    const hash = new ContentHash('sha256')
+    const place = { descriptor: readOnly.fd, position: 0 }
+    const isRefused = { code: 'EBADF', syscall: 'write' }
+    await assert.rejects(hash.write([Uint8Array.from(randomBytes(size))], place), isRefused)
+    const other = new ContentHash('sha256')
+    const bytes = randomBytes(size)
+    await other.update([Uint8Array.from(bytes)])
+    assert.equal(await other.digest(), `sha256:${createHash('sha256').update(bytes).digest('hex')}`)
+  }
+})
+
+async function temporaryFile(t: TestContext): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), 'entrepot-hash-'))
+  t.after(async () => rm(folder, { recursive: true }))
+  await writeFile(join(folder, 'file'), '')
+  return join(folder, 'file')
+}

@@ -1,6 +1,8 @@
 import { createHash, type Hash } from 'node:crypto'
 import type { Digest, DigestAlgorithm } from '@entrepot/oci'
+import { freeChunk } from './free-chunk.ts'
 import { findHashThread, type HashThread } from './hash-thread.ts'
+import { type FilePlace, writeChunks } from './write-chunks.ts'
 
 /** What begins with less is hashed at once: going to a thread and back would take longer. */
 const MIN_THREAD_BYTES = 128 * 1024
@@ -39,15 +41,25 @@ export class ContentHash {
    * @returns the same bytes: their memory may have moved, so that what was given must not be used any more.
    */
   async update(chunks: readonly Uint8Array[]): Promise<readonly Uint8Array[]> {
-    const sizeBytes = chunks.reduce((sum, chunk) => sum + chunk.byteLength, 0)
-    const place = (this.#place ??= this.#choosePlace(sizeBytes))
-    this.#sizeBytes += sizeBytes
+    const place = this.#placeFor(chunks)
     if ('hash' in place) {
       for (const chunk of chunks) place.hash.update(chunk)
       return chunks
     }
     const buffers = await place.thread.update(place.key, toBuffers(chunks))
     return buffers.map((buffer) => new Uint8Array(buffer))
+  }
+
+  /**
+   * Takes the next bytes, as `update` does, writes them to a file, and frees their memory.
+   * @throws what the file system says: the file then has less than what was hashed.
+   */
+  async write(chunks: readonly Uint8Array[], target: FilePlace): Promise<void> {
+    const place = this.#placeFor(chunks)
+    if ('thread' in place) return place.thread.write(place.key, toBuffers(chunks), target)
+    for (const chunk of chunks) place.hash.update(chunk)
+    await writeChunks(chunks, target)
+    for (const chunk of chunks) freeChunk(chunk)
   }
 
   /** The same digest in the making once more: what one is given later the other does not know. */
@@ -65,6 +77,13 @@ export class ContentHash {
     const place = this.#place ?? { hash: createHash(this.algorithm) }
     const hex = 'hash' in place ? place.hash.copy().digest('hex') : await place.thread.digest(place.key)
     return `${this.algorithm}:${hex}`
+  }
+
+  /** Counts the next bytes; with the first ones it is decided where they are hashed. */
+  #placeFor(chunks: readonly Uint8Array[]): Place {
+    const sizeBytes = chunks.reduce((sum, chunk) => sum + chunk.byteLength, 0)
+    this.#sizeBytes += sizeBytes
+    return (this.#place ??= this.#choosePlace(sizeBytes))
   }
 
   #choosePlace(firstBytes: number): Place {

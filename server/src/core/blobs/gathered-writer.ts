@@ -1,6 +1,7 @@
 import type { FileHandle } from 'node:fs/promises'
 import { freeChunk } from './free-chunk.ts'
 import type { Hashing } from './store.ts'
+import { type FilePlace, writeChunks } from './write-chunks.ts'
 
 const KIB = 1024
 const MIB = 1024 * KIB
@@ -125,9 +126,7 @@ export class GatheredWriter {
   async #write(chunks: Uint8Array[], bytes: number, position: number): Promise<void> {
     try {
       this.#budget.requireRoom()
-      const passed = this.#hash === undefined ? chunks : await this.#hash.update(chunks)
-      await writeAll(this.#file, passed, position)
-      for (const chunk of passed) freeChunk(chunk)
+      await this.#writeHashed(chunks, { descriptor: this.#file.fd, position })
       this.#unsyncedBytes += bytes
       if (this.#unsyncedBytes >= SYNCED_BYTES) this.#syncing ??= this.#sync()
     } catch (error) {
@@ -136,6 +135,12 @@ export class GatheredWriter {
       this.#writingBytes -= bytes
       this.#budget.giveBack(bytes)
     }
+  }
+
+  async #writeHashed(chunks: readonly Uint8Array[], place: FilePlace): Promise<void> {
+    if (this.#hash !== undefined) return this.#hash.write(chunks, place)
+    await writeChunks(chunks, place)
+    for (const chunk of chunks) freeChunk(chunk)
   }
 
   async #sync(): Promise<void> {
@@ -151,14 +156,5 @@ export class GatheredWriter {
 
   #throwFailure(): void {
     if (this.#failure !== undefined) throw this.#failure.reason
-  }
-}
-
-async function writeAll(file: FileHandle, chunks: readonly Uint8Array[], position: number): Promise<void> {
-  const total = chunks.reduce((sum, chunk) => sum + chunk.byteLength, 0)
-  const { bytesWritten } = await file.writev(chunks, position)
-  if (bytesWritten < total) {
-    // The kernel may take less, as it does when the disk fills; the next try gives the reason.
-    await writeAll(file, [Buffer.concat(chunks).subarray(bytesWritten)], position + bytesWritten)
   }
 }

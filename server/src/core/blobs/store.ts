@@ -1,6 +1,7 @@
 import type { Digest, DigestAlgorithm } from '@entrepot/oci'
 import { ObjectStoreError } from '#platform/s3'
 import type { FileOrder, FileOutcome, PreparedFile, RefusedFile } from './file-intake.ts'
+import type { FilePlace } from './write-chunks.ts'
 
 /** An upload that the store holds bytes of. */
 export interface StoredUpload {
@@ -34,6 +35,11 @@ export interface StoredContent {
 export interface Hashing {
   /** Takes bytes and gives the same bytes back: what was given must not be used any more. */
   update(chunks: readonly Uint8Array[]): Promise<readonly Uint8Array[]>
+  /**
+   * Takes bytes, writes them to a file while the processor's cache still has them, and frees their memory.
+   * @throws what the file system says; nothing is known then of what it has of them.
+   */
+  write(chunks: readonly Uint8Array[], place: FilePlace): Promise<void>
 }
 
 export interface LeftoverOptions {

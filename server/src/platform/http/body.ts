@@ -33,7 +33,8 @@ export async function* readBody(request: FastifyRequest, limits: BodyLimits): As
     // Whoever stops reading refuses the rest with an answer: the request must outlive the loop.
     for await (const chunk of source.iterator({ destroyOnReturn: false })) {
       isWaiting = false
-      if (chunk instanceof Uint8Array) yield* chunks.add(chunk)
+      // `yield*` would wait for each of them a second time, which is felt with a chunk for every 64 KiB.
+      if (chunk instanceof Uint8Array) for (const ready of chunks.add(chunk)) yield ready
       isWaiting = true
       idle.refresh()
     }
