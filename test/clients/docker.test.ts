@@ -113,7 +113,8 @@ test('docker', async (t) => {
       return
     }
     const { stdout, stderr } = await sandbox.attempt('docker', 'pull', remote('zstd:1'))
-    assert.equal(stdout.match(/Download complete/g)?.length, single.diffIds.length)
+    // What it has not downloaded yet when the first layer fails is given up.
+    assert.match(stdout, /Download complete/)
     assert.match(stderr, /failed to register layer.*invalid tar header/)
   })
 
