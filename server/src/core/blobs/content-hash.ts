@@ -1,6 +1,5 @@
 import { createHash, type Hash } from 'node:crypto'
 import type { Digest, DigestAlgorithm } from '@entrepot/oci'
-import { freeChunk } from './free-chunk.ts'
 import { findHashThread, type HashThread } from './hash-thread.ts'
 import { type FilePlace, writeChunks } from './write-chunks.ts'
 
@@ -59,7 +58,6 @@ export class ContentHash {
     if ('thread' in place) return place.thread.write(place.key, toBuffers(chunks), target)
     for (const chunk of chunks) place.hash.update(chunk)
     await writeChunks(chunks, target)
-    for (const chunk of chunks) freeChunk(chunk)
   }
 
   /** The same digest in the making once more: what one is given later the other does not know. */

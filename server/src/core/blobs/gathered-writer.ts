@@ -1,7 +1,6 @@
 import type { FileHandle } from 'node:fs/promises'
-import { freeChunk } from './free-chunk.ts'
 import type { Hashing } from './store.ts'
-import { type FilePlace, writeChunks } from './write-chunks.ts'
+import { writeChunks } from './write-chunks.ts'
 
 const KIB = 1024
 const MIB = 1024 * KIB
@@ -126,7 +125,8 @@ export class GatheredWriter {
   async #write(chunks: Uint8Array[], bytes: number, position: number): Promise<void> {
     try {
       this.#budget.requireRoom()
-      await this.#writeHashed(chunks, { descriptor: this.#file.fd, position })
+      const place = { descriptor: this.#file.fd, position }
+      await (this.#hash === undefined ? writeChunks(chunks, place) : this.#hash.write(chunks, place))
       this.#unsyncedBytes += bytes
       if (this.#unsyncedBytes >= SYNCED_BYTES) this.#syncing ??= this.#sync()
     } catch (error) {
@@ -135,12 +135,6 @@ export class GatheredWriter {
       this.#writingBytes -= bytes
       this.#budget.giveBack(bytes)
     }
-  }
-
-  async #writeHashed(chunks: readonly Uint8Array[], place: FilePlace): Promise<void> {
-    if (this.#hash !== undefined) return this.#hash.write(chunks, place)
-    await writeChunks(chunks, place)
-    for (const chunk of chunks) freeChunk(chunk)
   }
 
   async #sync(): Promise<void> {

@@ -1,6 +1,5 @@
 import { createHash, type Hash } from 'node:crypto'
 import { parentPort } from 'node:worker_threads'
-import { freeChunk } from './free-chunk.ts'
 import type { HashOrder, HashReply } from './hash-thread.ts'
 import { writeChunksSync } from './write-chunks.ts'
 
@@ -46,8 +45,6 @@ function write({ key, buffers, target }: HashOrder & { verb: 'write' }): HashRep
   } catch (error) {
     if (!(error instanceof Error && 'code' in error)) throw error
     return { message: error.message, code: String(error.code) }
-  } finally {
-    for (const chunk of chunks) freeChunk(chunk)
   }
 }
 
