@@ -58,6 +58,9 @@ function describeMethod({ options, loadGenerator }: RunRecord): string {
 - Each server waits for the disk as it does by default. Pushed blobs are new to the server each time. After each push they are removed from the disk and the disk is synced,
   outside of what is measured.
 - Tags and repositories come into Entrepot by its API; for the distribution servers their folders are laid out on disk.
+- Manifests and lists are asked for again and again. Entrepot remembers them until something is committed, as the peers
+  remember descriptors. Where a row of lists says "each after a push", a tag was pushed before each request, outside of what is
+  measured: that is the first answer, which comes from the database.
 - Processor time is that of the server's process tree from /proc, in steps of 10 ms. Memory at rest is the resident size
   (VmRSS), peaks are its high-water mark (VmHWM).`
 }

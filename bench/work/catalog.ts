@@ -1,8 +1,9 @@
 import { layOutRepositories } from '../servers/distribution-layout.ts'
 import { makeImage, pushImage, putManifest } from '../client/image.ts'
+import type { HttpConnection } from '../client/http-connection.ts'
 import { withConnection } from '../servers/server.ts'
 import { mountBlob } from '../client/upload.ts'
-import { countedNames, forEachOver, measureListing } from './listing.ts'
+import { AFTER_PUSH, countedNames, forEachOver, measureListing } from './listing.ts'
 import type { Case, MakeWork } from './work.ts'
 
 const IMAGE = makeImage(1)
@@ -26,20 +27,29 @@ export const makeCatalogWork: MakeWork = (options) => {
         await putManifest(connection, name, IMAGE.manifest, TAG)
       })
     },
-    cases: [
-      page(names, SMALL_PAGE, 'first', 0),
-      page(names, SMALL_PAGE, 'middle', Math.floor(names.length / 2)),
-      page(names, LARGE_PAGE, 'first', 0),
-    ],
+    cases: [false, true].flatMap((isAfterPush) => [
+      page(names, { size: SMALL_PAGE, position: 'first', start: 0 }, isAfterPush),
+      page(names, { size: SMALL_PAGE, position: 'middle', start: Math.floor(names.length / 2) }, isAfterPush),
+      page(names, { size: LARGE_PAGE, position: 'first', start: 0 }, isAfterPush),
+    ]),
   }
 }
 
-function page(names: readonly string[], size: number, position: string, start: number): Case {
+interface Page {
+  readonly size: number
+  readonly position: string
+  readonly start: number
+}
+
+function page(names: readonly string[], { size, position, start }: Page, isAfterPush: boolean): Case {
   const last = start === 0 ? '' : `&last=${encodeURIComponent(names[start - 1] ?? '')}`
   const path = `/v2/_catalog?n=${size}${last}`
   const expected = names.slice(start, start + size)
+  const before = isAfterPush
+    ? async (connection: HttpConnection) => putManifest(connection, names[0] ?? '', IMAGE.manifest, TAG)
+    : undefined
   return {
-    label: `catalog, ${position} ${size} of ${names.length}`,
-    measure: (server) => measureListing(server, { path, key: 'repositories', expected }),
+    label: `catalog, ${position} ${size} of ${names.length}${isAfterPush ? AFTER_PUSH : ''}`,
+    measure: (server) => measureListing(server, { path, key: 'repositories', expected, before }),
   }
 }

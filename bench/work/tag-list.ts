@@ -1,7 +1,8 @@
+import type { HttpConnection } from '../client/http-connection.ts'
 import { layOutTags } from '../servers/distribution-layout.ts'
 import { makeImage, pushImage, putManifest } from '../client/image.ts'
 import { type Server, withConnection } from '../servers/server.ts'
-import { countedNames, forEachOver, measureListing } from './listing.ts'
+import { AFTER_PUSH, countedNames, forEachOver, type Listing, measureListing } from './listing.ts'
 import type { Case, MakeWork } from './work.ts'
 
 const IMAGE = makeImage(1)
@@ -20,6 +21,8 @@ interface TaggedRepository {
 export const makeTagListWork: MakeWork = (options) => {
   const small = { name: 'bench/some-tags', tags: countedNames('v', SMALL_COUNT) }
   const large = { name: 'bench/many-tags', tags: countedNames('v', options.tags) }
+  const push = async (connection: HttpConnection) =>
+    putManifest(connection, small.name, IMAGE.manifest, small.tags[0] ?? '')
   return {
     name: 'tag-list',
     includesLimit: false,
@@ -28,35 +31,39 @@ export const makeTagListWork: MakeWork = (options) => {
       await pushTags(server, small)
       await pushTags(server, large)
     },
-    cases: [
-      fullList(small),
-      fullList(large),
-      page(large, 'first', 0),
-      page(large, 'middle', Math.floor(options.tags / 2)),
-    ],
+    cases: [undefined, push].flatMap((before) => [
+      fullList(small, before),
+      fullList(large, before),
+      page(large, { position: 'first', start: 0 }, before),
+      page(large, { position: 'middle', start: Math.floor(options.tags / 2) }, before),
+    ]),
   }
 }
 
-function fullList({ name, tags }: TaggedRepository): Case {
+function fullList({ name, tags }: TaggedRepository, before: Listing['before']): Case {
   const path = `/v2/${name}/tags/list`
   return {
-    label: `tag list, all of ${tags.length}`,
+    label: `tag list, all of ${tags.length}${before === undefined ? '' : AFTER_PUSH}`,
     measure: (server) =>
-      measureListing(server, { path, key: 'tags', expected: tags, unsorted: unsortedTagsOf(server, tags) }),
+      measureListing(server, { path, key: 'tags', expected: tags, unsorted: unsortedTagsOf(server, tags), before }),
   }
 }
 
-function page({ name, tags }: TaggedRepository, position: string, start: number): Case {
+function page(
+  { name, tags }: TaggedRepository,
+  { position, start }: { position: string; start: number },
+  before: Listing['before'],
+): Case {
   const last = start === 0 ? '' : `&last=${tags[start - 1]}`
   const path = `/v2/${name}/tags/list?n=${PAGE_SIZE}${last}`
   const expected = tags.slice(start, start + PAGE_SIZE)
   return {
-    label: `tag list, ${position} ${PAGE_SIZE} of ${tags.length}`,
+    label: `tag list, ${position} ${PAGE_SIZE} of ${tags.length}${before === undefined ? '' : AFTER_PUSH}`,
     remark:
       'docker-registry 2.8.2 does not page tags and does not sort them: it sends all, as the folder has them. ' +
       'Read this as latency, not as like for like',
     measure: (server) =>
-      measureListing(server, { path, key: 'tags', expected, unsorted: unsortedTagsOf(server, tags) }),
+      measureListing(server, { path, key: 'tags', expected, unsorted: unsortedTagsOf(server, tags), before }),
   }
 }
 

@@ -119,6 +119,22 @@ test('listing tags', { concurrency: 4 }, async (t) => {
     }
   })
 
+  void t.test('Docker: what is pushed is listed at once, however often the lists were asked for before', async () => {
+    const other = await repositoryWith(client, ['a'])
+    const lists = [`/v2/${other}/tags/list`, `/v2/${other}/tags/list?n=100`, `/v2/${other}/tags/list?last=0`]
+    const pushed = ['a']
+    for (const reference of ['b', 'c', 'd']) {
+      for (const list of [...lists, ...lists]) assert.deepEqual(tagsOf(await client.get(list), other), pushed)
+      const catalog = repositoriesOf(await client.get('/v2/_catalog'))
+      const another = uniqueName()
+      await client.pushImage(another)
+      assert.ok(!catalog.includes(another))
+      assert.ok(repositoriesOf(await client.get('/v2/_catalog')).includes(another))
+      await client.pushImage(other, { reference })
+      pushed.push(reference)
+    }
+  })
+
   void t.test('spec "Endpoints": the tags of an unknown repository are answered with 404', async () => {
     for (const query of ['', '?n=0', '?n=1', '?last=a']) {
       assertRefused(await client.get(`/v2/${uniqueName()}/tags/list${query}`), 404, 'NAME_UNKNOWN')
