@@ -5,6 +5,7 @@ import { type Digest, digestAlgorithm, digestHex } from '@entrepot/oci'
 import { ignoreAbsent, syncFolder } from '#platform/disk'
 import { FileDigests } from './file-digest.ts'
 import { FileIntake, type PreparedFile, type RefusedFile } from './file-intake.ts'
+import { OpenFiles } from './open-files.ts'
 import { GatheredWriter, WriteBudget } from './gathered-writer.ts'
 import type { BlobStore, FileAdoption, Hashing, StoredContent, StoredUpload } from './store.ts'
 
@@ -27,6 +28,7 @@ export class FilesystemStore implements BlobStore {
   readonly #uploads: string
   readonly #quarantine: string
   readonly #budget: WriteBudget
+  readonly #files = new OpenFiles()
   readonly #digests = new FileDigests()
   readonly #durableFolders = new Set<string>()
   #syncFailure: unknown
@@ -160,31 +162,29 @@ export class FilesystemStore implements BlobStore {
   }
 
   async open(digest: Digest): Promise<StoredContent | undefined> {
-    const file = await open(this.#blobPath(digest), 'r').catch(ignoreAbsent)
-    if (file === undefined) return undefined
-    try {
-      const status = await file.stat()
-      const { size, ctimeMs } = status
-      return {
-        sizeBytes: size,
-        descriptor: file.fd,
-        identity: identityOf(status),
-        changedAt: ctimeMs,
-        read: async (target, position) => (await file.read(target, 0, target.byteLength, position)).bytesRead,
-        isUnchanged: async () => identityOf(await file.stat()) === identityOf(status),
-        digest: async (algorithm) => this.#digests.digest(algorithm, { descriptor: file.fd, sizeBytes: size }),
-        close: async () => file.close(),
-      }
-    } catch (error) {
-      await file.close()
-      throw error
+    const opened = await this.#files.open(this.#blobPath(digest))
+    if (opened === undefined) return undefined
+    const { file, status, release } = opened
+    const { size, ctimeMs } = status
+    return {
+      sizeBytes: size,
+      descriptor: file.fd,
+      identity: identityOf(status),
+      changedAt: ctimeMs,
+      read: async (target, position) => (await file.read(target, 0, target.byteLength, position)).bytesRead,
+      isUnchanged: async () => identityOf(await file.stat()) === identityOf(status),
+      digest: async (algorithm) => this.#digests.digest(algorithm, { descriptor: file.fd, sizeBytes: size }),
+      close: release,
     }
   }
 
   async prepareRemoval(): Promise<(digests: readonly Digest[]) => Promise<void>> {
     // Nobody else works in the folder.
     return async (digests) => {
-      for (const digest of digests) await rm(this.#blobPath(digest), { force: true })
+      for (const path of digests.map((digest) => this.#blobPath(digest))) {
+        await rm(path, { force: true })
+        await this.#files.forget(path)
+      }
     }
   }
 
