@@ -7,15 +7,18 @@ import { type Case, count, type MakeWork } from './work.ts'
 const REPOSITORY = 'bench/manifests'
 const TAG = 'stable'
 const IMAGE = makeImage(7)
+const SCALE_OUT_ROUNDS = 15
 const HEADERS = { Accept: MANIFEST_TYPE }
 
 /** A manifest of 1.6 KB, read by tag and by digest, and asked for by HEAD. */
-export const makeManifestWork: MakeWork = ({ quick }) => {
+export const makeManifestWork: MakeWork = ({ quick, scaleOut, rounds }) => {
   const connectionCounts = quick ? [16] : [1, 16, 64]
   return {
     name: 'manifest',
     includesLimit: false,
     startsServers: false,
+    // Beside itself a server differs by less than five rounds show.
+    rounds: scaleOut && !quick ? Math.max(rounds, SCALE_OUT_ROUNDS) : rounds,
     prepare: (server) => withConnection(server, (connection) => pushImage(connection, REPOSITORY, IMAGE, TAG)),
     cases: [
       ...connectionCounts.map((connections) => manifestCase('GET', 'tag', connections)),
