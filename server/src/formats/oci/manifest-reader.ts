@@ -1,11 +1,9 @@
 import { type Acceptance, type Digest, isDigest, isIndexType, parseManifest, type Reference } from '@entrepot/oci'
 import type { Blobs } from '#core/blobs'
-import { findRepositoryId, type RepositoryId } from '#core/repositories'
 import { type Database, ReadCache } from '#platform/database'
-import { findManifest, type ManifestRow } from './manifest-rows.ts'
+import { findManifest, findNamedManifest, type ManifestRow, type NamedManifestRow } from './manifest-rows.ts'
 import { manifestUnknown, requireRepository } from './manifests.ts'
 import { referrersIndexForTag } from './referrers.ts'
-import { findTag } from './tag-rows.ts'
 
 /** What clients that know no index get of one, as from Docker's registry. */
 const DEFAULT_PLATFORM = { os: 'linux', architecture: 'amd64' }
@@ -17,15 +15,11 @@ export interface ServedManifest {
   readonly bytes: Buffer
 }
 
-interface Found extends ManifestRow {
-  readonly repositoryId: RepositoryId
-}
-
 /** Reads manifests: the most frequent request of all. */
 export class ManifestReader {
   readonly #database: Database
   readonly #blobs: Blobs
-  readonly #remembered: ReadCache<Found>
+  readonly #remembered: ReadCache<NamedManifestRow>
 
   constructor(dependencies: { database: Database; blobs: Blobs }) {
     this.#database = dependencies.database
@@ -49,16 +43,11 @@ export class ManifestReader {
     return image !== undefined && acceptance.accepts(image.mediaType) ? this.#serve(image) : served
   }
 
-  async #find(repository: string, reference: Reference): Promise<Found | undefined> {
+  async #find(repository: string, reference: Reference): Promise<NamedManifestRow | undefined> {
     const text = 'digest' in reference ? reference.digest : reference.tag
-    return this.#remembered.get(`${repository}:${text}`, async () => {
-      const connection = this.#database.read
-      const repositoryId = await findRepositoryId(connection, repository)
-      if (repositoryId === undefined) return undefined
-      const digest = 'digest' in reference ? reference.digest : await findTag(connection, repositoryId, reference.tag)
-      const row = digest === undefined ? undefined : await findManifest(connection, repositoryId, digest)
-      return row === undefined ? undefined : { repositoryId, ...row }
-    })
+    return this.#remembered.get(`${repository}:${text}`, async () =>
+      findNamedManifest(this.#database.read, repository, reference),
+    )
   }
 
   /** What has no row may still be the list of referrers under a tag; everything else is unknown. */

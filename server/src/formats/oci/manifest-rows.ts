@@ -1,6 +1,8 @@
-import { type Digest, isDigest } from '@entrepot/oci'
-import type { RepositoryId } from '#core/repositories'
+import { type Digest, isDigest, type Reference } from '@entrepot/oci'
+import type { RawBuilder } from 'kysely'
+import { queryRepositoryId, type RepositoryId } from '#core/repositories'
 import { type Connection, partsOf, prepareQuery, type Transaction, sql } from '#platform/database'
+import { queryTagDigest } from './tag-rows.ts'
 
 export type ManifestTables = {
   manifests: {
@@ -72,6 +74,42 @@ export async function findManifest(
   digest: Digest,
 ): Promise<ManifestRow | undefined> {
   const [row] = await selectManifest(connection, { repositoryId, digest })
+  return row
+}
+
+/** A manifest, and the repository that has it. */
+export interface NamedManifestRow extends ManifestRow {
+  readonly repositoryId: RepositoryId
+}
+
+const selectByDigest = prepareQuery<{ repository: string; digest: Digest }, NamedManifestRow>(
+  ['repository', 'digest'],
+  (connection, { repository, digest }) => selectNamed(connection, repository).where('digest', '=', digest),
+)
+
+const selectByTag = prepareQuery<{ repository: string; tag: string }, NamedManifestRow>(
+  ['repository', 'tag'],
+  (connection, { repository, tag }) =>
+    selectNamed(connection, repository).where('digest', '=', queryTagDigest(connection, repository, tag)),
+)
+
+function selectNamed(connection: Connection, repository: RawBuilder<string>) {
+  return tables(connection)
+    .selectFrom('manifests')
+    .select([...COLUMNS, 'repository_id as repositoryId'])
+    .where('repository_id', '=', queryRepositoryId(connection, repository))
+}
+
+/** What a reference stands for in the repository of a name, in one round trip. */
+export async function findNamedManifest(
+  connection: Connection,
+  repository: string,
+  reference: Reference,
+): Promise<NamedManifestRow | undefined> {
+  const [row] =
+    'digest' in reference
+      ? await selectByDigest(connection, { repository, digest: reference.digest })
+      : await selectByTag(connection, { repository, tag: reference.tag })
   return row
 }
 

@@ -1,4 +1,5 @@
 import type { Digest } from '@entrepot/oci'
+import type { RawBuilder } from 'kysely'
 import { queryRepositoryId, type RepositoryId } from '#core/repositories'
 import {
   type Connection,
@@ -24,6 +25,16 @@ const selectDigest = prepareQuery<{ repositoryId: RepositoryId; name: string }, 
       .where('repository_id', '=', repositoryId)
       .where('name', '=', name),
 )
+
+/** Finds what a tag of a repository stands for, within another query: that spares a round trip. */
+export function queryTagDigest(connection: Connection, repository: RawBuilder<string>, tag: RawBuilder<string>) {
+  return connection
+    .withTables<TagTables>()
+    .selectFrom('tags')
+    .select('digest')
+    .where('repository_id', '=', queryRepositoryId(connection, repository))
+    .where('name', '=', tag)
+}
 
 /** The digest that a tag stands for now. */
 export async function findTag(
