@@ -63,7 +63,9 @@ export class ContentSender {
   async send(reply: FastifyReply, content: SendableContent, range: ByteRange): Promise<void> {
     reply.hijack()
     const response: Response = reply.raw
-    // Whoever asks and goes away at once, thousands of times, must not make as many buffers wait for reads.
+    // Whoever asks and goes away at once, thousands of times, must not make as many buffers wait for reads: over HTTP/2 the
+    // end of a request may have come with it, and is only seen after this turn of the event loop.
+    if (response instanceof Http2ServerResponse) await setImmediate()
     if (isGone(response)) return content.close()
     const check = content.check?.begin(range.end + 1 - range.start) === true ? content.check : undefined
     const kernel = canUseKernel(response) ? this.#kernel : undefined
