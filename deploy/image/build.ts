@@ -106,7 +106,9 @@ function stageDebian(folder: string, downloads: string): DebianPackage[] {
 
 /** What the image says of itself, as options of `buildah config`. */
 function configurationOf(version: string): string[] {
-  const node = [`${HOME}/node_modules/node/bin/node`, '--disable-warning=ExperimentalWarning', `${HOME}/bin/launch.ts`]
+  // As in bin/entrepot, which would need a shell.
+  const options = ['--max-semi-space-size=4', '--disable-warning=ExperimentalWarning']
+  const node = [`${HOME}/node_modules/node/bin/node`, ...options, `${HOME}/bin/launch.ts`]
   const environment = {
     UV_THREADPOOL_SIZE: '16',
     REGISTRY_HTTP_ADDR: '0.0.0.0:5000',
