@@ -92,12 +92,18 @@ export class ContentSender {
     }
   }
 
-  /** Reads the next bytes while the ones before them are written. The last ones are read before the check has ended. */
+  /**
+   * Reads the next bytes while the ones before them are written, but not before a client has taken the first ones: whoever
+   * takes nothing holds one buffer. The last bytes are read before the check has ended.
+   */
   async #sendByCopy(transfer: Transfer, { start, end }: ByteRange, check: ContentCheck | undefined): Promise<void> {
+    const uncheckedEnd = check === undefined ? end : end - HELD_BACK_BYTES
+    let position = start
+    if (position <= uncheckedEnd) position += await this.#copyOnce(transfer, { start, end: uncheckedEnd }, end)
+    if (position > end) return
     let [filled, filling] = [this.#buffers.take(), this.#buffers.take()]
     let isDone = false
     try {
-      let position = start
       let next = transfer.read(filled, position, end)
       while (position <= end) {
         const bytes = await next
@@ -143,12 +149,15 @@ export class ContentSender {
     if (check !== undefined) await sendLast(transfer, { start: position, end }, check)
   }
 
-  /** Reads and writes what one buffer takes; gives the number of bytes. */
-  async #copyOnce(transfer: Transfer, { start, end }: ByteRange): Promise<number> {
+  /**
+   * Reads and writes what one buffer takes; gives the number of bytes.
+   * @param wantedEnd the last byte that will be read after these.
+   */
+  async #copyOnce(transfer: Transfer, { start, end }: ByteRange, wantedEnd = end): Promise<number> {
     const buffer = this.#buffers.take(end + 1 - start)
     let isDone = false
     try {
-      const bytes = await transfer.read(buffer, start, end)
+      const bytes = await transfer.read(buffer.subarray(0, end + 1 - start), start, wantedEnd)
       await transfer.write(bytes)
       isDone = true
       return bytes.byteLength
