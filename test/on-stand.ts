@@ -39,10 +39,7 @@ try {
     args.shift()
   }
   const env = backings.reduce((all, { environment }) => ({ ...all, ...environment }), process.env)
-  const tests = spawn(process.execPath, ['--test', '--test-concurrency=2', '--test-timeout=900000', ...args], {
-    env,
-    stdio: 'inherit',
-  })
+  const tests = spawn(process.execPath, ['--test', '--test-timeout=900000', ...args], { env, stdio: 'inherit' })
   const [code]: unknown[] = await once(tests, 'exit')
   process.exitCode = typeof code === 'number' ? code : 1
 } finally {
