@@ -94,12 +94,12 @@ export class ContentSender {
 
   /**
    * Reads the next bytes while the ones before them are written, but not before a client has taken the first ones: whoever
-   * takes nothing holds one buffer. The last bytes are read before the check has ended.
+   * takes nothing holds one small buffer. The last bytes are read before the check has ended.
    */
   async #sendByCopy(transfer: Transfer, { start, end }: ByteRange, check: ContentCheck | undefined): Promise<void> {
-    const uncheckedEnd = check === undefined ? end : end - HELD_BACK_BYTES
+    const firstEnd = Math.min(start + PIECE_BYTES - 1, check === undefined ? end : end - HELD_BACK_BYTES)
     let position = start
-    if (position <= uncheckedEnd) position += await this.#copyOnce(transfer, { start, end: uncheckedEnd }, end)
+    if (position <= firstEnd) position += await this.#copyOnce(transfer, { start, end: firstEnd }, end)
     if (position > end) return
     let [filled, filling] = [this.#buffers.take(), this.#buffers.take()]
     let isDone = false
