@@ -3,7 +3,7 @@ import { makeImage, pushImage, putManifest } from '../client/image.ts'
 import type { HttpConnection } from '../client/http-connection.ts'
 import { withConnection } from '../servers/server.ts'
 import { mountBlob } from '../client/upload.ts'
-import { AFTER_PUSH, countedNames, forEachOver, measureListing } from './listing.ts'
+import { countedNames, forEachOver, type Listing, listingCase } from './listing.ts'
 import type { Case, MakeWork } from './work.ts'
 
 const IMAGE = makeImage(1)
@@ -15,6 +15,7 @@ const LARGE_PAGE = 1000
 export const makeCatalogWork: MakeWork = (options) => {
   const names = countedNames('bench/r', options.repositories)
   const [first = '', ...others] = names
+  const push = async (connection: HttpConnection) => putManifest(connection, first, IMAGE.manifest, TAG)
   return {
     name: 'catalog',
     includesLimit: false,
@@ -27,10 +28,10 @@ export const makeCatalogWork: MakeWork = (options) => {
         await putManifest(connection, name, IMAGE.manifest, TAG)
       })
     },
-    cases: [false, true].flatMap((isAfterPush) => [
-      page(names, { size: SMALL_PAGE, position: 'first', start: 0 }, isAfterPush),
-      page(names, { size: SMALL_PAGE, position: 'middle', start: Math.floor(names.length / 2) }, isAfterPush),
-      page(names, { size: LARGE_PAGE, position: 'first', start: 0 }, isAfterPush),
+    cases: [undefined, push].flatMap((before) => [
+      page(names, { size: SMALL_PAGE, position: 'first', start: 0 }, before),
+      page(names, { size: SMALL_PAGE, position: 'middle', start: Math.floor(names.length / 2) }, before),
+      page(names, { size: LARGE_PAGE, position: 'first', start: 0 }, before),
     ]),
   }
 }
@@ -41,15 +42,10 @@ interface Page {
   readonly start: number
 }
 
-function page(names: readonly string[], { size, position, start }: Page, isAfterPush: boolean): Case {
+function page(names: readonly string[], { size, position, start }: Page, before: Listing['before']): Case {
   const last = start === 0 ? '' : `&last=${encodeURIComponent(names[start - 1] ?? '')}`
   const path = `/v2/_catalog?n=${size}${last}`
   const expected = names.slice(start, start + size)
-  const before = isAfterPush
-    ? async (connection: HttpConnection) => putManifest(connection, names[0] ?? '', IMAGE.manifest, TAG)
-    : undefined
-  return {
-    label: `catalog, ${position} ${size} of ${names.length}${isAfterPush ? AFTER_PUSH : ''}`,
-    measure: (server) => measureListing(server, { path, key: 'repositories', expected, before }),
-  }
+  const label = `catalog, ${position} ${size} of ${names.length}`
+  return listingCase(label, () => ({ path, key: 'repositories', expected }), before)
 }

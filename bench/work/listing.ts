@@ -1,14 +1,11 @@
 import type { HttpAnswer, HttpConnection } from '../client/http-connection.ts'
 import { costOf, type Server, withConnection, withConnections } from '../servers/server.ts'
 import { median } from '../report/statistics.ts'
-import type { Reading } from './work.ts'
+import type { Case, Reading } from './work.ts'
 
 const SETUP_CONNECTIONS = 32
 const MEASURE_MS = 500
 const LEAST_REQUESTS = 3
-
-/** What the label of a case says in which something is pushed before each request. */
-export const AFTER_PUSH = ', each after a push'
 
 /** A list of names that a server is asked for, and what the answer has to hold. */
 export interface Listing {
@@ -26,7 +23,7 @@ export interface Listing {
  * Asks for a list over and over on one connection; the figure is the median time from request to last byte. What it costs
  * the server is only told where nothing else goes on between.
  */
-export async function measureListing(server: Server, listing: Listing): Promise<readonly Reading[]> {
+async function measureListing(server: Server, listing: Listing): Promise<readonly Reading[]> {
   return withConnection(server, async (connection) => {
     const bodyBytes = await readAndCheck(connection, listing)
     const timesMs: number[] = []
@@ -46,6 +43,21 @@ export async function measureListing(server: Server, listing: Listing): Promise<
     }
     return readings
   })
+}
+
+/**
+ * A case that asks a server for a list.
+ * @param before pushes something before each request; undefined lets the server remember the list.
+ */
+export function listingCase(
+  label: string,
+  listingOf: (server: Server) => Omit<Listing, 'before'>,
+  before: Listing['before'],
+): Case {
+  return {
+    label: before === undefined ? label : `${label}, each after a push`,
+    measure: (server) => measureListing(server, { ...listingOf(server), before }),
+  }
 }
 
 /** Does the action for every item, 32 at a time on as many connections. */

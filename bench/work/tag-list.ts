@@ -2,7 +2,7 @@ import type { HttpConnection } from '../client/http-connection.ts'
 import { layOutTags } from '../servers/distribution-layout.ts'
 import { makeImage, pushImage, putManifest } from '../client/image.ts'
 import { type Server, withConnection } from '../servers/server.ts'
-import { AFTER_PUSH, countedNames, forEachOver, type Listing, measureListing } from './listing.ts'
+import { countedNames, forEachOver, type Listing, listingCase } from './listing.ts'
 import type { Case, MakeWork } from './work.ts'
 
 const IMAGE = makeImage(1)
@@ -42,11 +42,11 @@ export const makeTagListWork: MakeWork = (options) => {
 
 function fullList({ name, tags }: TaggedRepository, before: Listing['before']): Case {
   const path = `/v2/${name}/tags/list`
-  return {
-    label: `tag list, all of ${tags.length}${before === undefined ? '' : AFTER_PUSH}`,
-    measure: (server) =>
-      measureListing(server, { path, key: 'tags', expected: tags, unsorted: unsortedTagsOf(server, tags), before }),
-  }
+  return listingCase(
+    `tag list, all of ${tags.length}`,
+    (server) => ({ path, key: 'tags', expected: tags, unsorted: unsortedTagsOf(server, tags) }),
+    before,
+  )
 }
 
 function page(
@@ -58,12 +58,14 @@ function page(
   const path = `/v2/${name}/tags/list?n=${PAGE_SIZE}${last}`
   const expected = tags.slice(start, start + PAGE_SIZE)
   return {
-    label: `tag list, ${position} ${PAGE_SIZE} of ${tags.length}${before === undefined ? '' : AFTER_PUSH}`,
+    ...listingCase(
+      `tag list, ${position} ${PAGE_SIZE} of ${tags.length}`,
+      (server) => ({ path, key: 'tags', expected, unsorted: unsortedTagsOf(server, tags) }),
+      before,
+    ),
     remark:
       'docker-registry 2.8.2 does not page tags and does not sort them: it sends all, as the folder has them. ' +
       'Read this as latency, not as like for like',
-    measure: (server) =>
-      measureListing(server, { path, key: 'tags', expected, unsorted: unsortedTagsOf(server, tags), before }),
   }
 }
 
