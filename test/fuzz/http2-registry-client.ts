@@ -14,6 +14,11 @@ const SESSIONS = 4
 /** Servers part with whoever resets streams or sends what must be overlooked more than a thousand times. */
 const SESSION_REQUESTS = 500
 const ANSWER_TIMEOUT_MS = 30_000
+/**
+ * What this library may keep for one connection, in MB. It counts what was not sent of refused bodies until the end of
+ * the connection, and with 10 MB, its default, resets the third answer that refuses 4 MiB by itself.
+ */
+const SESSION_MEMORY = 1_000
 
 /** The same requests over a few HTTP/2 connections, which are made anew from time to time. */
 export class Http2RegistryClient extends RegistryClient {
@@ -53,7 +58,7 @@ export class Http2RegistryClient extends RegistryClient {
     const known = this.#sessions[index]
     const isWorn = Math.floor(number / SESSIONS) % SESSION_REQUESTS === 0
     if (known !== undefined && !isWorn && !known.closed && !known.destroyed) return known
-    const session = connect(this.origin, { ca: this.#certificate })
+    const session = connect(this.origin, { ca: this.#certificate, maxSessionMemory: SESSION_MEMORY })
     session.on('error', () => {})
     this.#sessions[index] = session
     // Of the one before, which may be answering still, the server makes an end when it is idle.
