@@ -42,13 +42,17 @@ function describeRun({ startedAt, minutes, machine, kinds, missing }: RunRecord)
   ].join('\n')
 }
 
+/** Processes of one program differ by more than the two ways to store do. */
+const FRESH_MANIFESTS = `
+  Those of manifests have a fresh process each, too, which does the same once before it is measured; the others do not run meanwhile.`
+
 function describeMethod({ options, loadGenerator }: RunRecord): string {
   return `## Method
 
 - All servers run at the same time on this machine, on empty folders of the same disk, ${describeSetup(options)}
 - Each case goes round the servers, A B C ... A B C ...: one warm-up round, then the counted rounds, ${options.rounds} unless
   the table says otherwise. A ratio is the median of the ratios of each round; treat a difference under a quarter as
-  not shown. Measurements of memory, and of 64 clients at once, have a fresh process each, and so no warm-up.
+  not shown. Measurements of memory, and of 64 clients at once, have a fresh process each, and so no warm-up.${options.scaleOut ? FRESH_MANIFESTS : ''}
 - Client, server and kernel share the processors, over loopback, without TLS unless a row says so, with warm page cache.
 - Manifests and blobs of 64 KiB: GET for one second by ${loadGenerator}; everything else, and HEAD,
   by the bench's own client: bare sockets in one Node.js process. It reads into one buffer of 256 KiB and drops the bytes.

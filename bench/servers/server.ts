@@ -123,6 +123,16 @@ export class Server {
   }
 }
 
+/** Starts the server for an action, and stops it after that. */
+export async function whileRunning<T>(server: Server, action: () => Promise<T>): Promise<T> {
+  await server.start()
+  try {
+    return await action()
+  } finally {
+    await server.stop()
+  }
+}
+
 /** What an action cost. */
 export interface Cost {
   readonly seconds: number

@@ -3,7 +3,7 @@ import { download } from '../client/download.ts'
 import { makePayload, MIB } from '../client/payload.ts'
 import { peakResidentMebibytesOf, residentMebibytesOf } from '../servers/process-tree.ts'
 import { removeLargeFiles } from '../servers/remove-large-files.ts'
-import { type Cost, costOf, type Server, withConnection, withConnections } from '../servers/server.ts'
+import { type Cost, costOf, type Server, whileRunning, withConnection, withConnections } from '../servers/server.ts'
 import { uploadMonolithic } from '../client/upload.ts'
 import { type Case, type MakeWork, type Reading, sizeText, transferReadings } from './work.ts'
 
@@ -73,13 +73,4 @@ async function measurePulls(server: Server, sizeBytes: number): Promise<Cost> {
   return withConnections(server, CLIENTS, (connections) =>
     costOf(server, () => Promise.all(connections.map((connection) => download(connection, expected)))),
   )
-}
-
-async function whileRunning<T>(server: Server, action: () => Promise<T>): Promise<T> {
-  await server.start()
-  try {
-    return await action()
-  } finally {
-    await server.stop()
-  }
 }
