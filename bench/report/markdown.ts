@@ -44,7 +44,7 @@ function describeRun({ startedAt, minutes, machine, kinds, missing }: RunRecord)
 
 /** Processes of one program differ by more than the two ways to store do. */
 const FRESH_MANIFESTS = `
-  Those of manifests have a fresh process each, too, which does the same once before it is measured; the others do not run meanwhile.`
+  Those of manifests have a fresh process each, too, which does the same for three seconds before it is measured; the others do not run meanwhile.`
 
 function describeMethod({ options, loadGenerator }: RunRecord): string {
   return `## Method
