@@ -6,6 +6,8 @@ import type { MakeWork } from './work.ts'
 const REPOSITORY = 'bench/instances'
 const IMAGE = makeImage(7)
 const CONNECTIONS = 32
+/** The other instance is as new as its process: until then its code is being compiled. */
+const WARM_UPS = 3
 
 /** The same load to one instance, and then to two that share a database and a bucket. */
 export const makeTwoInstancesWork: MakeWork = () => ({
@@ -21,6 +23,7 @@ export const makeTwoInstancesWork: MakeWork = () => ({
         const other = await server.createInstance()
         await other.start()
         try {
+          for (let done = 0; done < WARM_UPS; done++) await loadOf([server, other])
           const one = await loadOf([server])
           const two = await loadOf([server, other])
           return [
