@@ -123,9 +123,13 @@ export class Server {
   }
 }
 
-/** Starts the server for an action, and stops it after that. */
-export async function whileRunning<T>(server: Server, action: () => Promise<T>): Promise<T> {
-  await server.start()
+/** Starts the server for an action, with variables that change its configuration, and stops it after that. */
+export async function whileRunning<T>(
+  server: Server,
+  environment: Readonly<Record<string, string>>,
+  action: () => Promise<T>,
+): Promise<T> {
+  await server.start(environment)
   try {
     return await action()
   } finally {

@@ -7,7 +7,7 @@ import { makeImage, putManifest } from '../client/image.ts'
 import { KIB, makePayload } from '../client/payload.ts'
 import { postBytes, uploadMonolithic } from '../client/upload.ts'
 import { percentile } from '../report/statistics.ts'
-import { type Server, withConnections } from '../servers/server.ts'
+import { type Server, whileRunning, withConnections } from '../servers/server.ts'
 import { forEachOver } from './listing.ts'
 import type { Case, MakeWork, Reading } from './work.ts'
 
@@ -149,17 +149,4 @@ async function removalsPerSecond(server: Server): Promise<number> {
 async function entrepotGc(server: Server, ...options: string[]): Promise<string> {
   const config = join(server.dataFolder, '..', 'config.yml')
   return (await promisify(execFile)(LAUNCHER, ['gc', '--json', ...options, config])).stdout
-}
-
-async function whileRunning<Result>(
-  server: Server,
-  environment: Readonly<Record<string, string>>,
-  action: () => Promise<Result>,
-): Promise<Result> {
-  await server.start(environment)
-  try {
-    return await action()
-  } finally {
-    await server.stop()
-  }
 }

@@ -1,6 +1,6 @@
 import { downloadAndVerify, type Expected } from '../client/download.ts'
 import { makeImage, MANIFEST_TYPE, pushImage } from '../client/image.ts'
-import { repeatRequest } from './request-load.ts'
+import { repeatRequest, warmUp } from './request-load.ts'
 import { type Server, whileRunning, withConnection } from '../servers/server.ts'
 import { type Case, count, type MakeWork, type Reading } from './work.ts'
 
@@ -8,8 +8,6 @@ const REPOSITORY = 'bench/manifests'
 const TAG = 'stable'
 const IMAGE = makeImage(7)
 const SCALE_OUT_ROUNDS = 7
-/** So often a process does what is measured before that: until then its code is being compiled. */
-const WARM_UPS = 3
 const HEADERS = { Accept: MANIFEST_TYPE }
 
 /** A manifest of 1.6 KB, read by tag and by digest, and asked for by HEAD. */
@@ -28,7 +26,7 @@ export const makeManifestWork: MakeWork = ({ quick, scaleOut, rounds }) => {
     startsServers: true,
     skipsWarmUp: true,
     rounds: quick ? rounds : Math.max(rounds, SCALE_OUT_ROUNDS),
-    prepare: async (server) => whileRunning(server, async () => prepare(server)),
+    prepare: async (server) => whileRunning(server, {}, async () => prepare(server)),
     cases: cases.map((item) => ({ ...item, measure: async (server) => measureAfresh(item, server) })),
   }
 }
@@ -39,8 +37,8 @@ async function prepare(server: Server): Promise<void> {
 
 /** Measures in a process of its own, which has done the same before. */
 async function measureAfresh(item: Case, server: Server): Promise<readonly Reading[]> {
-  return whileRunning(server, async () => {
-    for (let done = 0; done < WARM_UPS; done++) await item.measure(server, 0)
+  return whileRunning(server, {}, async () => {
+    await warmUp(async () => item.measure(server, 0))
     return item.measure(server, 1)
   })
 }

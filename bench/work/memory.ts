@@ -32,7 +32,7 @@ export const makeMemoryWork: MakeWork = ({ quick, rounds }) => {
 const idleCase: Case = {
   label: 'just started',
   async measure(server) {
-    return whileRunning(server, async () => {
+    return whileRunning(server, {}, async () => {
       await sleep(SETTLE_MS)
       return [{ unit: 'MiB', value: residentMebibytesOf(server.pid) }]
     })
@@ -44,7 +44,7 @@ function peakCase(label: string, sizeBytes: number, act: (server: Server, sizeBy
   return {
     label,
     async measure(server) {
-      const readings = await whileRunning(server, async (): Promise<readonly Reading[]> => {
+      const readings = await whileRunning(server, {}, async (): Promise<readonly Reading[]> => {
         const cost = await act(server, sizeBytes)
         const peak: Reading = { unit: 'MiB', value: peakResidentMebibytesOf(server.pid) }
         return [peak, ...transferReadings(CLIENTS * sizeBytes, cost)]

@@ -8,6 +8,7 @@ import type { Reading } from './work.ts'
 
 const WRK_SCRIPT = fileURLToPath(new URL('wrk-summary.lua', import.meta.url))
 const SECONDS = 1
+const WARM_UPS = 3
 /** No server sends longer heads; the bytes per answer must lie between the body and the body with this much. */
 const HEAD_LIMIT_BYTES = 4096
 const MICROSECONDS_PER_SECOND = 1_000_000
@@ -21,6 +22,11 @@ export interface RepeatedRequest {
   readonly headers: Readonly<Record<string, string>>
   /** Length of the object: of the body, or, for HEAD, of the Content-Length. */
   readonly sizeBytes: number
+}
+
+/** Loads a new process for three seconds, by repeating an action that takes one: until then its code is being compiled. */
+export async function warmUp(load: () => Promise<unknown>): Promise<void> {
+  for (let done = 0; done < WARM_UPS; done++) await load()
 }
 
 /**

@@ -1,13 +1,11 @@
 import { makeImage, MANIFEST_TYPE, pushImage } from '../client/image.ts'
-import { type Server, withConnection } from '../servers/server.ts'
-import { repeatRequest } from './request-load.ts'
+import { type Server, whileRunning, withConnection } from '../servers/server.ts'
+import { repeatRequest, warmUp } from './request-load.ts'
 import type { MakeWork } from './work.ts'
 
 const REPOSITORY = 'bench/instances'
 const IMAGE = makeImage(7)
 const CONNECTIONS = 32
-/** The other instance is as new as its process: until then its code is being compiled. */
-const WARM_UPS = 3
 
 /** The same load to one instance, and then to two that share a database and a bucket. */
 export const makeTwoInstancesWork: MakeWork = () => ({
@@ -21,9 +19,8 @@ export const makeTwoInstancesWork: MakeWork = () => ({
       label: `manifest GET by digest, two instances beside one, ${CONNECTIONS} connections to each`,
       async measure(server) {
         const other = await server.createInstance()
-        await other.start()
-        try {
-          for (let done = 0; done < WARM_UPS; done++) await loadOf([server, other])
+        return whileRunning(other, {}, async () => {
+          await warmUp(async () => loadOf([server, other]))
           const one = await loadOf([server])
           const two = await loadOf([server, other])
           return [
@@ -31,9 +28,7 @@ export const makeTwoInstancesWork: MakeWork = () => ({
             // Two processes have twice the processor time where there are processors for both and for the load.
             { unit: 'times as many by cpu time', value: (2 * one.cpuPerRequest) / two.cpuPerRequest },
           ]
-        } finally {
-          await other.stop()
-        }
+        })
       },
     },
   ],
